@@ -1,0 +1,111 @@
+import type { BackupType, PointDisk } from '../restore-points/events.ts';
+
+/** One disk of a backup as it was when the backup began. */
+export type BackupDisk = Readonly<{
+  /** Position in the VM, 0, 1, …; what clients and people count by. */
+  index: number;
+  /** VMware's device key, 2000 + index in the regular case; what the backup client looks up. */
+  key: number;
+  capacityBytes: number;
+  /** Where the source keeps it, e.g. `[ds1] pgtest1/pgtest1.vmdk`. */
+  originalPath: string;
+  exportName: string;
+  imagePath: string;
+  /** What the overlay is based on; null for a full backup. */
+  base: PointDisk | null;
+}>;
+
+/** What failed: whose fault it is decides how the caller of StartBackup is answered. */
+export type FailureKind =
+  | 'ports-exhausted'
+  | 'image'
+  | 'export'
+  | 'credential'
+  | 'node-unreachable'
+  | 'node-refused'
+  | 'client'
+  | 'silence'
+  | 'unclean-image'
+  | 'hub-restart';
+
+/** `chart_data` of a job: one sample about every 30 s. */
+export type PerformanceSample = Readonly<{ t: number; s: number; p: number; phase: string }>;
+
+/** The profile of a transfer, rolled up from its telemetry when the job ended. Speeds in bytes per second. */
+export type Performance = Readonly<{
+  durationSeconds: number;
+  snapshotsRecorded: number;
+  peakSpeedBps: number;
+  avgSpeedBps: number;
+  minSpeedBps: number;
+  chart: readonly PerformanceSample[];
+}>;
+
+type OfBackup = Readonly<{ backupId: string; at: string }>;
+type OfDisk = OfBackup & Readonly<{ diskIndex: number }>;
+
+/** One stream per backup, from the request to the last freed resource: the job's audit trail. */
+export type BackupEvent =
+  | Readonly<{
+      type: 'BackupStarted';
+      data: OfBackup &
+        Readonly<{
+          vmContextId: string;
+          vmName: string;
+          vmPath: string;
+          /** The history of this VM in this repository. */
+          backupContextId: string;
+          credentialId: number;
+          repositoryId: string;
+          repositoryPath: string;
+          backupType: BackupType;
+          parentBackupId: string | null;
+          policyId: string | null;
+          tags: Readonly<Record<string, string>>;
+          disks: readonly BackupDisk[];
+        }>;
+    }>
+  | Readonly<{ type: 'DiskImageCreated'; data: OfDisk & Readonly<{ imagePath: string }> }>
+  | Readonly<{
+      type: 'ExportPortsAssigned';
+      data: OfBackup & Readonly<{ ports: readonly Readonly<{ diskIndex: number; port: number }>[] }>;
+    }>
+  | Readonly<{ type: 'ExportPortLost'; data: OfDisk & Readonly<{ port: number; reason: string }> }>
+  | Readonly<{ type: 'DiskExportStarted'; data: OfDisk & Readonly<{ port: number; pid: number; exportName: string }> }>
+  | Readonly<{ type: 'DiskExportDied'; data: OfDisk & Readonly<{ pid: number; detail: string }> }>
+  | Readonly<{ type: 'TransferRequested'; data: OfBackup & Readonly<{ nbdTargets: string }> }>
+  | Readonly<{ type: 'TransferAccepted'; data: OfBackup & Readonly<{ nodePid: number | null }> }>
+  | Readonly<{ type: 'BackupStalled'; data: OfBackup & Readonly<{ reason: string }> }>
+  | Readonly<{ type: 'BackupResumed'; data: OfBackup }>
+  | Readonly<{ type: 'DiskTransferred'; data: OfDisk & Readonly<{ bytesTransferred: number }> }>
+  | Readonly<{ type: 'DiskChangeIdRecorded'; data: OfDisk & Readonly<{ changeId: string; bytesTransferred: number }> }>
+  | Readonly<{
+      type: 'DiskExportStopped';
+      data: OfDisk & Readonly<{ outcome: 'clean' | 'unclean' | 'not-running'; detail: string }>;
+    }>
+  | Readonly<{ type: 'ExportPortsReleased'; data: OfBackup }>
+  | Readonly<{
+      type: 'BackupCompleted';
+      data: OfBackup &
+        Readonly<{
+          bytesTransferred: number;
+          totalBytes: number;
+          disks: readonly Readonly<{ diskIndex: number; imageBytes: number; bytesTransferred: number }>[];
+        }>;
+    }>
+  | Readonly<{
+      type: 'BackupFailed';
+      data: OfBackup &
+        Readonly<{ kind: FailureKind; reason: string; facts: Readonly<Record<string, string | number>> }>;
+    }>
+  | Readonly<{
+      type: 'TransferCancelled';
+      data: OfBackup & Readonly<{ outcome: 'cancelled' | 'not-known' | 'unreachable' }>;
+    }>
+  | Readonly<{ type: 'DiskImageDeleted'; data: OfDisk & Readonly<{ imagePath: string }> }>
+  | Readonly<{ type: 'BackupClosed'; data: OfBackup & Readonly<{ performance: Performance | null }> }>
+  | Readonly<{ type: 'BackupRemovalRequested'; data: OfBackup }>
+  | Readonly<{ type: 'BackupRemovalFailed'; data: OfBackup & Readonly<{ reason: string }> }>
+  | Readonly<{ type: 'BackupRemoved'; data: OfBackup }>;
+
+export type BackupEventOf<Type extends BackupEvent['type']> = Extract<BackupEvent, { type: Type }>;

@@ -1,0 +1,77 @@
+/**
+ * Every refusal the domain knows, by the rule that was broken. HTTP gives each its status in one table; a code missing
+ * there does not compile.
+ */
+export type ErrorCode =
+  | 'invalid-request'
+  | 'idempotency-key-reused'
+  | 'name-taken'
+  // backups
+  | 'vm-not-found'
+  | 'vm-name-ambiguous'
+  | 'vm-without-disks'
+  | 'vm-without-credential'
+  | 'disk-without-size'
+  | 'policy-not-found'
+  | 'backup-not-found'
+  | 'backup-disk-not-found'
+  | 'backup-already-running'
+  | 'backup-not-running'
+  | 'backup-running'
+  | 'backup-ended'
+  | 'no-previous-backup'
+  | 'change-id-not-found'
+  | 'change-id-conflict'
+  | 'backup-has-dependants'
+  | 'backup-being-removed'
+  | 'job-not-found'
+  | 'telemetry-invalid'
+  // NBD exports and ports
+  | 'nbd-ports-exhausted'
+  | 'nbd-port-not-allocated'
+  | 'nbd-port-in-use'
+  | 'nbd-lease-conflict'
+  | 'nbd-export-not-found'
+  | 'nbd-export-exists'
+  | 'image-locked'
+  | 'image-not-found'
+  | 'image-outside-repositories'
+  // repositories
+  | 'repository-not-found'
+  | 'repository-disabled'
+  | 'repository-has-backups'
+  | 'repository-type-unsupported'
+  | 'repository-option-unsupported'
+  | 'repository-unusable'
+  | 'repository-unreachable'
+  // VMs, credentials, discovery
+  | 'credential-not-found'
+  | 'credential-unusable'
+  | 'credential-in-use'
+  | 'credential-last-active'
+  | 'credential-inactive'
+  | 'secret-key-missing'
+  | 'source-refused'
+  // node appliance
+  | 'node-unreachable'
+  | 'node-timeout'
+  | 'node-error'
+  // this host
+  | 'local-failure'
+  | 'store-unavailable';
+
+/** Facts that a person needs to act; never a secret. */
+export type ErrorDetails = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+
+/** A refusal: what rule was broken (`code`), in one sentence that tells what to do (`message`), and the facts. */
+export class DomainError extends Error {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'DomainError';
+    this.code = code;
+    this.details = details;
+  }
+}

@@ -1,0 +1,33 @@
+/**
+ * Names of streams: `<concept>-<id>`, the concept in camelCase before the first dash, which makes it the category.
+ * Ids keep to ASCII: the protocol carries stream names in header fields.
+ */
+const ascii = (id: string): string => encodeURIComponent(id);
+
+export const streamOf = {
+  backup: (backupId: string): string => `backup-${ascii(backupId)}`,
+  /** Progress of one job, bounded by its metadata. */
+  telemetry: (jobId: string): string => `telemetry-${ascii(jobId)}`,
+  restorePoints: (vmContextId: string): string => `restorePoints-${ascii(vmContextId)}`,
+  repository: (repositoryId: string): string => `repository-${ascii(repositoryId)}`,
+  /** What was measured of a repository's storage, bounded by its metadata. */
+  repositoryStorage: (repositoryId: string): string => `repositoryStorage-${ascii(repositoryId)}`,
+  vmContext: (vmContextId: string): string => `vmContext-${ascii(vmContextId)}`,
+  vmwareCredential: (id: number): string => `vmwareCredential-${id}`,
+  /** Which credential is the default; one stream, since there is at most one. */
+  defaultCredential: (): string => 'defaultCredential-vmware',
+  nbdPorts: (storageNode: string): string => `nbdPorts-${ascii(storageNode)}`,
+  nbdExport: (exportId: string): string => `nbdExport-${ascii(exportId)}`,
+  session: (tokenSha256: string): string => `session-${tokenSha256}`,
+  /** Claims on names that must be unique; `kind` tells of what. */
+  claim: (kind: ClaimKind, name: string): string => `claim-${kind}-${ascii(name)}`,
+  idempotencyKey: (keySha256: string): string => `idempotencyKey-${keySha256}`,
+} as const;
+
+export type ClaimKind = 'repositoryName' | 'vmName' | 'credentialName' | 'credentialId' | 'repositoryId';
+
+/** Prefix of all streams of a concept. */
+export const prefixOf = (concept: keyof typeof streamOf): string => `${concept}-`;
+
+/** The id that `streamOf` put into a stream's name. */
+export const idFromStream = (stream: string): string => decodeURIComponent(stream.slice(stream.indexOf('-') + 1));

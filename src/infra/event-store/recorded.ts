@@ -1,0 +1,49 @@
+import { createHash } from 'node:crypto';
+import type { AllStreamRecordedEvent, RecordedEvent as ClientEvent } from '@eventstore/db-client';
+import { UnreadableEvent } from '#domain/event-versions.ts';
+import type { EventMetadata, RecordedEvent } from '#domain/recorded-event.ts';
+
+export type Upcast = (type: string, version: number, data: Readonly<Record<string, unknown>>) => object;
+
+const metadataOf = (event: ClientEvent | AllStreamRecordedEvent): EventMetadata => {
+  const raw = (event.metadata ?? {}) as Partial<EventMetadata>;
+  return { ...raw, by: raw.by ?? 'unknown', v: raw.v ?? 1 };
+};
+
+/** A stored event in the domain's newest shape. Throws `UnreadableEvent` for a type or version that is not known here. */
+export const toRecorded = (event: ClientEvent | AllStreamRecordedEvent, upcast: Upcast): RecordedEvent => {
+  const metadata = metadataOf(event);
+  if (!event.isJson) throw new UnreadableEvent(event.type, metadata.v);
+  const data = upcast(event.type, metadata.v, event.data as Readonly<Record<string, unknown>>);
+  return {
+    event: { type: event.type, data },
+    id: event.id,
+    stream: event.streamId,
+    revision: event.revision,
+    position: event.position?.commit ?? 0n,
+    recordedAt: event.created.toISOString(),
+    metadata,
+  };
+};
+
+/** The same for a feed, which leaves out what it does not know. */
+export const toKnownRecorded = (event: AllStreamRecordedEvent, upcast: Upcast): RecordedEvent | undefined => {
+  try {
+    return toRecorded(event, upcast);
+  } catch (error) {
+    if (error instanceof UnreadableEvent) return undefined;
+    throw error;
+  }
+};
+
+/**
+ * A name-based UUID (version 8, SHA-256): the same command, repeated at the same revision, gives the same event ids, by
+ * which the store recognises the repeat.
+ */
+export const eventIdFor = (commandId: string, stream: string, revision: bigint): string => {
+  const hash = createHash('sha256').update(`${commandId}\n${stream}\n${revision}`).digest();
+  hash[6] = ((hash[6] as number) & 0x0f) | 0x80;
+  hash[8] = ((hash[8] as number) & 0x3f) | 0x80;
+  const hex = hash.toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-');
+};

@@ -1,0 +1,112 @@
+import { applyBatch, readCheckpoints } from './apply.ts';
+import type { EventSource, SourceItem } from './ports.ts';
+import type { AnyProjection, ReadModelDb } from './projection.ts';
+
+export type ProjectionStatus = Readonly<{
+  /** Everything up to here is in the tables. */
+  position: bigint;
+  caughtUp: boolean;
+  /** Why it does not get on right now; the runner keeps trying. */
+  problem: string | null;
+  /** When the newest applied event was recorded; null before the first. */
+  appliedEventAt: string | null;
+}>;
+
+export interface ProjectionRunner {
+  status(): ProjectionStatus;
+  /**
+   * Resolves true once the tables hold everything up to `position`, false after `timeoutMs`: an answer from the read model
+   * may then lag, and says so.
+   */
+  waitFor(position: bigint, timeoutMs: number): Promise<boolean>;
+  /** Resolves when the end of the log was reached for the first time. */
+  readonly caughtUp: Promise<void>;
+  /** Ends when the signal does and the last transaction is through. */
+  readonly done: Promise<void>;
+}
+
+type Deps = Readonly<{
+  source: EventSource;
+  db: ReadModelDb;
+  projections: readonly AnyProjection[];
+  onProblem: (error: unknown) => void;
+  /** Called after each batch is committed. */
+  onApplied?: (position: bigint) => void;
+}>;
+
+type Waiter = Readonly<{ position: bigint; resolve: (passed: boolean) => void }>;
+
+const retryDelayMs = { first: 100, max: 5_000 };
+
+/** Resolves after the time or with the signal. */
+const pause = (durationMs: number, signal: AbortSignal): Promise<void> => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, durationMs);
+  signal.addEventListener('abort', () => resolve(), { once: true });
+  return promise.finally(() => clearTimeout(timer));
+};
+
+/**
+ * One ordered pipeline for all projections: what the log has is taken in batches (many events while catching up, one when
+ * live), each batch is one transaction. On an error it subscribes again from the stored checkpoint; it never skips.
+ */
+export const runProjections = (deps: Deps, signal: AbortSignal): ProjectionRunner => {
+  let status: ProjectionStatus = { position: 0n, caughtUp: false, problem: null, appliedEventAt: null };
+  let waiters: Waiter[] = [];
+  const reached = Promise.withResolvers<void>();
+
+  const advance = (item: SourceItem): void => {
+    const newest = item.kind === 'events' ? item.events.at(-1) : undefined;
+    status = {
+      position: item.position > status.position ? item.position : status.position,
+      caughtUp: status.caughtUp || item.kind === 'caught-up',
+      problem: null,
+      appliedEventAt: newest?.recordedAt ?? status.appliedEventAt,
+    };
+    const passed = waiters.filter((waiter) => waiter.position <= status.position);
+    waiters = waiters.filter((waiter) => waiter.position > status.position);
+    for (const waiter of passed) waiter.resolve(true);
+    if (item.kind === 'caught-up') reached.resolve();
+    deps.onApplied?.(status.position);
+  };
+
+  const follow = async (): Promise<void> => {
+    const checkpoints = await readCheckpoints(deps.db, deps.projections);
+    const from = [...checkpoints.values()].reduce((least, position) => (position < least ? position : least));
+    status = { ...status, position: from };
+    for await (const item of deps.source.subscribe(from, {}, signal)) {
+      if (item.kind === 'events') await applyBatch(deps.db, deps.projections, item);
+      advance(item);
+    }
+  };
+
+  const run = async (): Promise<void> => {
+    let delayMs = retryDelayMs.first;
+    while (!signal.aborted) {
+      try {
+        await follow();
+        delayMs = retryDelayMs.first;
+      } catch (error) {
+        if (signal.aborted) return;
+        status = { ...status, caughtUp: false, problem: error instanceof Error ? error.message : String(error) };
+        deps.onProblem(error);
+        await pause(delayMs, signal);
+        delayMs = Math.min(delayMs * 2, retryDelayMs.max);
+      }
+    }
+  };
+
+  const waitFor = async (position: bigint, timeoutMs: number): Promise<boolean> => {
+    if (position <= status.position) return true;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const waiter: Waiter = { position, resolve };
+    waiters.push(waiter);
+    const timer = setTimeout(() => {
+      waiters = waiters.filter((candidate) => candidate !== waiter);
+      resolve(false);
+    }, timeoutMs);
+    return promise.finally(() => clearTimeout(timer));
+  };
+
+  return { status: () => status, waitFor, caughtUp: reached.promise, done: run() };
+};
