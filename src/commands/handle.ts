@@ -16,6 +16,8 @@ export type Handled<State, Event> = Readonly<{
   state: State;
   /** Of the last event appended; undefined when nothing was. Wait for a read model to pass it to read your own write. */
   position: bigint | undefined;
+  /** These were the stream's first events: the moment to bound it. */
+  first: boolean;
 }>;
 
 /** Ten lost races in a row mean that something else is wrong. */
@@ -74,12 +76,12 @@ export const handle = async <S, C, E extends DomainEvent>(
   for (let attempt = 1; ; attempt += 1) {
     const { state, revision, depth } = await load(store, decider, stream);
     const events = decider.decide(command, state);
-    if (events.length === 0) return { events, state, position: undefined };
+    if (events.length === 0) return { events, state, position: undefined, first: false };
     const after = events.reduce(decider.evolve, state);
     try {
       const appended = withCarryForward(decider, events, after, depth);
       const { position } = await store.append(stream, appended, revision, context);
-      return { events, state: after, position };
+      return { events, state: after, position, first: revision === noEvents };
     } catch (error) {
       if (!(error instanceof RevisionConflict) || attempt === maxAttempts) throw error;
     }

@@ -40,14 +40,16 @@ export interface EventStore {
     expected: StreamRevision,
     context: CommandContext,
   ): Promise<AppendResult>;
-  /** Bounds a stream: events beyond `maxCount`, or before `truncateBefore`, are no longer read. Repeatable. */
-  bound(stream: string, bounds: Readonly<{ maxCount?: number; truncateBefore?: bigint }>): Promise<void>;
+  /** Bounds a stream: events beyond `maxCount`, older, or before `truncateBefore`, are no longer read. Repeatable. */
+  bound(stream: string, bounds: StreamBounds): Promise<void>;
 }
 
 export type LoadedStream<E extends DomainEvent> = Readonly<{
   events: readonly RecordedEvent<E>[];
   revision: StreamRevision;
 }>;
+
+export type StreamBounds = Readonly<{ maxCount?: number; maxAgeSeconds?: number; truncateBefore?: bigint }>;
 
 /** Somebody else appended first; decide again on the newer state. */
 export class RevisionConflict extends Error {

@@ -39,6 +39,7 @@ export type ErrorCode =
   // repositories
   | 'repository-not-found'
   | 'repository-disabled'
+  | 'repository-path-taken'
   | 'repository-has-backups'
   | 'repository-type-unsupported'
   | 'repository-option-unsupported'

@@ -12,10 +12,14 @@ export const streamOf = {
   repository: (repositoryId: string): string => `repository-${ascii(repositoryId)}`,
   /** What was measured of a repository's storage, bounded by its metadata. */
   repositoryStorage: (repositoryId: string): string => `repositoryStorage-${ascii(repositoryId)}`,
+  /** Directories that belong to a storage node's repositories. */
+  repositoryRoots: (storageNode: string): string => `repositoryRoots-${ascii(storageNode)}`,
   vmContext: (vmContextId: string): string => `vmContext-${ascii(vmContextId)}`,
   vmwareCredential: (id: number): string => `vmwareCredential-${id}`,
   /** Which credential is the default; one stream, since there is at most one. */
   defaultCredential: (): string => 'defaultCredential-vmware',
+  /** How often a credential was used; only the newest events are kept, each tells the total. */
+  credentialUsage: (id: number): string => `credentialUsage-${id}`,
   nbdPorts: (storageNode: string): string => `nbdPorts-${ascii(storageNode)}`,
   nbdExport: (exportId: string): string => `nbdExport-${ascii(exportId)}`,
   session: (tokenSha256: string): string => `session-${tokenSha256}`,
@@ -24,7 +28,7 @@ export const streamOf = {
   idempotencyKey: (keySha256: string): string => `idempotencyKey-${keySha256}`,
 } as const;
 
-export type ClaimKind = 'repositoryName' | 'vmName' | 'credentialName' | 'credentialId' | 'repositoryId';
+export type ClaimKind = 'repositoryName' | 'vmName' | 'vmIdentity' | 'credentialName' | 'credentialId' | 'repositoryId';
 
 /** Prefix of all streams of a concept. */
 export const prefixOf = (concept: keyof typeof streamOf): string => `${concept}-`;

@@ -1,5 +1,6 @@
 import type { ColumnType, JSONColumnType } from 'kysely';
 import type { Performance } from '#domain/backup/events.ts';
+import type { LocalConfig } from '#domain/repository/config.ts';
 import type { BackupType } from '#domain/restore-points/events.ts';
 
 /** `bigint` columns arrive as strings from the driver; the connection's type parser turns them into numbers. */
@@ -131,9 +132,11 @@ export type RepositoryTable = {
   name: string;
   type: string;
   enabled: boolean;
-  config: JSONColumnType<Record<string, unknown>>;
+  config: JSONColumnType<LocalConfig>;
   is_immutable: boolean;
   min_retention_days: number;
+  /** Its removal has begun and was not settled. */
+  removing: boolean;
   created_at: Time;
   updated_at: Time;
   total_bytes: Int8 | null;

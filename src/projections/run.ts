@@ -1,3 +1,4 @@
+import type { RecordedEvent } from '#domain/recorded-event.ts';
 import { applyBatch, readCheckpoints } from './apply.ts';
 import type { EventSource, SourceItem } from './ports.ts';
 import type { AnyProjection, ReadModelDb } from './projection.ts';
@@ -30,8 +31,8 @@ type Deps = Readonly<{
   db: ReadModelDb;
   projections: readonly AnyProjection[];
   onProblem: (error: unknown) => void;
-  /** Called after each batch is committed. */
-  onApplied?: (position: bigint) => void;
+  /** Called with each event once the tables hold it. */
+  onApplied?: (event: RecordedEvent) => void;
 }>;
 
 type Waiter = Readonly<{ position: bigint; resolve: (passed: boolean) => void }>;
@@ -67,7 +68,7 @@ export const runProjections = (deps: Deps, signal: AbortSignal): ProjectionRunne
     waiters = waiters.filter((waiter) => waiter.position > status.position);
     for (const waiter of passed) waiter.resolve(true);
     if (item.kind === 'caught-up') reached.resolve();
-    deps.onApplied?.(status.position);
+    if (item.kind === 'events') for (const event of item.events) deps.onApplied?.(event);
   };
 
   const follow = async (): Promise<void> => {

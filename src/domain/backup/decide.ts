@@ -155,7 +155,8 @@ const decide = (command: BackupCommand, state: BackupState): readonly BackupEven
     case 'RecordExportDeath': {
       if (!isRunning(state)) return [];
       const disk = state.disks.find(({ index }) => index === command.data.diskIndex);
-      if (disk?.export !== 'running') return [];
+      // A death may be told before the start: the process ended while its start was being recorded.
+      if (disk?.export !== 'running' && disk?.export !== 'wanted') return [];
       const { backupId, at, diskIndex, detail } = command.data;
       const reason = `the export of disk ${diskIndex} ended in the middle of the backup: ${detail}`;
       return [

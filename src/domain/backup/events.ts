@@ -1,3 +1,4 @@
+import type { Versions } from '../event-versions.ts';
 import type { BackupType, PointDisk } from '../restore-points/events.ts';
 
 /** One disk of a backup as it was when the backup began. */
@@ -71,7 +72,11 @@ export type BackupEvent =
       data: OfBackup & Readonly<{ ports: readonly Readonly<{ diskIndex: number; port: number }>[] }>;
     }>
   | Readonly<{ type: 'ExportPortLost'; data: OfDisk & Readonly<{ port: number; reason: string }> }>
-  | Readonly<{ type: 'DiskExportStarted'; data: OfDisk & Readonly<{ port: number; pid: number; exportName: string }> }>
+  | Readonly<{
+      type: 'DiskExportStarted';
+      data: OfDisk &
+        Readonly<{ port: number; pid: number; exportName: string; imagePath: string; sharedConnections: number }>;
+    }>
   | Readonly<{ type: 'DiskExportDied'; data: OfDisk & Readonly<{ pid: number; detail: string }> }>
   | Readonly<{ type: 'TransferRequested'; data: OfBackup & Readonly<{ nbdTargets: string }> }>
   | Readonly<{ type: 'TransferAccepted'; data: OfBackup & Readonly<{ nodePid: number | null }> }>
@@ -109,3 +114,28 @@ export type BackupEvent =
   | Readonly<{ type: 'BackupRemoved'; data: OfBackup }>;
 
 export type BackupEventOf<Type extends BackupEvent['type']> = Extract<BackupEvent, { type: Type }>;
+
+export const backupEventVersions: Versions<BackupEvent> = {
+  BackupStarted: 1,
+  DiskImageCreated: 1,
+  ExportPortsAssigned: 1,
+  ExportPortLost: 1,
+  DiskExportStarted: 1,
+  DiskExportDied: 1,
+  TransferRequested: 1,
+  TransferAccepted: 1,
+  BackupStalled: 1,
+  BackupResumed: 1,
+  DiskTransferred: 1,
+  DiskChangeIdRecorded: 1,
+  DiskExportStopped: 1,
+  ExportPortsReleased: 1,
+  BackupCompleted: 1,
+  BackupFailed: 1,
+  TransferCancelled: 1,
+  DiskImageDeleted: 1,
+  BackupClosed: 1,
+  BackupRemovalRequested: 1,
+  BackupRemovalFailed: 1,
+  BackupRemoved: 1,
+};

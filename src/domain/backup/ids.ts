@@ -52,3 +52,6 @@ export const imagePathFor = (
 
 /** The name of an export process: the same before and after a crash. */
 export const exportIdFor = (backupId: string, diskIndex: number): string => `${backupId}-disk${diskIndex}`;
+
+/** The folder of an absolute path. */
+export const folderOf = (path: string): string => path.slice(0, Math.max(path.lastIndexOf('/'), 1));

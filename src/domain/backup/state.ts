@@ -117,7 +117,9 @@ export const evolve = (state: BackupState, event: BackupEvent): BackupState => {
       });
     case 'DiskChangeIdRecorded': {
       const { diskIndex, changeId, bytesTransferred } = event.data;
-      return withDisk(state, diskIndex, { transferred: true, changeId, bytesTransferred });
+      // A change id that comes after the end opens the job again for what must then be written beside the image.
+      const closed = state.status === 'completed' ? false : state.closed;
+      return withDisk({ ...state, closed }, diskIndex, { transferred: true, changeId, bytesTransferred });
     }
     case 'DiskExportStopped':
       return withDisk(state, event.data.diskIndex, { export: stopped(event.data.outcome) });

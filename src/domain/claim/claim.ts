@@ -1,5 +1,6 @@
 import type { Decider } from '../decider.ts';
 import { DomainError } from '../errors.ts';
+import type { Versions } from '../event-versions.ts';
 
 /**
  * A claim gives one key (a name, a number) to one holder, guarded by its stream's revision instead of by reading a table
@@ -49,4 +50,9 @@ export const claimDecider: Decider<ClaimState, ClaimCommand, ClaimEvent> = {
   evolve,
   // Each event tells the holder: claims are read from the newest one alone, however often a name changed hands.
   isWholeState: () => true,
+};
+
+export const claimEventVersions: Versions<ClaimEvent> = {
+  NameClaimed: 1,
+  NameReleased: 1,
 };

@@ -1,5 +1,6 @@
 import type { Decider } from '../decider.ts';
 import { DomainError } from '../errors.ts';
+import type { Versions } from '../event-versions.ts';
 
 /** A client's key stands for one request: what it made the first time is what every repeat is answered with. */
 export type IdempotencyKeyEvent = Readonly<{
@@ -32,4 +33,8 @@ export const idempotencyKeyDecider: Decider<IdempotencyKeyState, UseIdempotencyK
   initialState: { subject: null, requestSha256: null },
   decide,
   evolve,
+};
+
+export const idempotencyKeyEventVersions: Versions<IdempotencyKeyEvent> = {
+  IdempotencyKeyUsed: 1,
 };

@@ -1,5 +1,6 @@
 import type { Decider } from '../decider.ts';
 import { DomainError } from '../errors.ts';
+import type { Versions } from '../event-versions.ts';
 
 export type PortLease = Readonly<{
   port: number;
@@ -115,4 +116,10 @@ export const nbdPortsDecider: Decider<NbdPortsState, NbdPortsCommand, NbdPortsEv
     everyEvents: 200,
     toEvent: ({ leases }) => ({ type: 'NbdPortsCarriedForward', data: { leases } }),
   },
+};
+
+export const nbdPortsEventVersions: Versions<NbdPortsEvent> = {
+  NbdPortsAllocated: 1,
+  NbdPortsReleased: 1,
+  NbdPortsCarriedForward: 1,
 };

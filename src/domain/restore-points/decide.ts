@@ -16,6 +16,8 @@ export type AdmitBackup = Readonly<{
     backupId: string;
     repositoryId: string;
     backupType: BackupType;
+    /** Taken when this is the VM's first backup in the repository. */
+    newContextId: string;
     diskIndexes: readonly number[];
     /** Images that the caller found missing on disk: they cannot carry an increment. */
     missingImages: readonly string[];
@@ -49,6 +51,19 @@ export const headOf = (
   return undefined;
 };
 
+/** A disk's images from the newest back to the full one, following the parents. */
+export const chainOf = (state: RestorePointsState, newest: RestorePoint, diskIndex: number): readonly PointDisk[] => {
+  const chain: PointDisk[] = [];
+  let point: RestorePoint | undefined = newest;
+  while (point) {
+    const { parentBackupId, disks }: RestorePoint = point;
+    const disk = disks.find(({ index }) => index === diskIndex);
+    if (disk) chain.push(disk);
+    point = state.points.find(({ backupId }) => backupId === parentBackupId);
+  }
+  return chain;
+};
+
 const noBase = (diskIndex: number, why: string): never => {
   throw new DomainError(
     'no-previous-backup',
@@ -65,9 +80,8 @@ const basesFor = ({ data }: AdmitBackup, state: RestorePointsState): readonly Po
     if (head.disk.changeId === null) return noBase(index, `has no change id in ${head.point.backupId}`);
     if (state.removing.includes(head.point.backupId))
       return noBase(index, 'is based on a backup that is being removed');
-    if (data.missingImages.includes(head.disk.imagePath)) {
-      return noBase(index, `lost the image of ${head.point.backupId}`);
-    }
+    const lost = chainOf(state, head.point, index).find(({ imagePath }) => data.missingImages.includes(imagePath));
+    if (lost) return noBase(index, `lost an image of its chain (${lost.imagePath})`);
     return head.disk;
   });
 
@@ -85,8 +99,10 @@ const admit = (command: AdmitBackup, state: RestorePointsState): readonly Restor
   }
   const bases = backupType === 'incremental' ? basesFor(command, state) : [];
   const parent = bases[0] ? headOf(state, repositoryId, bases[0].index)?.point.backupId : undefined;
+  const context = state.contexts.find((known) => known.repositoryId === repositoryId);
   const active: ActiveBackup = {
     ...{ backupId, repositoryId, type: backupType, bases },
+    backupContextId: context?.backupContextId ?? command.data.newContextId,
     parentBackupId: parent ?? null,
     admittedAt: at,
   };
@@ -134,10 +150,16 @@ const decide = (command: RestorePointsCommand, state: RestorePointsState): reado
   }
 };
 
+const withContext = ({ contexts }: RestorePointsState, active: ActiveBackup): RestorePointsState['contexts'] => {
+  const { repositoryId, backupContextId } = active;
+  const known = contexts.some((context) => context.repositoryId === repositoryId);
+  return known ? contexts : [...contexts, { repositoryId, backupContextId }];
+};
+
 const evolve = (state: RestorePointsState, event: RestorePointsEvent): RestorePointsState => {
   switch (event.type) {
     case 'BackupAdmitted':
-      return { ...state, active: event.data.active };
+      return { ...state, active: event.data.active, contexts: withContext(state, event.data.active) };
     case 'BackupAbandoned':
       return { ...state, active: null };
     case 'RestorePointAdded':
@@ -168,7 +190,7 @@ const evolve = (state: RestorePointsState, event: RestorePointsEvent): RestorePo
 export const restorePointsDecider = (
   vmContextId: string,
 ): Decider<RestorePointsState, RestorePointsCommand, RestorePointsEvent> => ({
-  initialState: { active: null, points: [], removing: [] },
+  initialState: { active: null, points: [], removing: [], contexts: [] },
   decide,
   evolve,
   isWholeState: (event) => event.type === 'RestorePointsCarriedForward',

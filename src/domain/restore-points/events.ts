@@ -1,3 +1,4 @@
+import type { Versions } from '../event-versions.ts';
 /** `full` starts a chain, `incremental` continues it. */
 export type BackupType = 'full' | 'incremental';
 
@@ -8,6 +9,8 @@ export type PointDisk = Readonly<{
   imagePath: string;
   /** Guest-visible size of the image. */
   virtualSizeBytes: number;
+  /** What the file occupied when the backup was completed. */
+  imageBytes: number;
 }>;
 
 export type RestorePoint = Readonly<{
@@ -23,6 +26,8 @@ export type RestorePoint = Readonly<{
 /** The one backup of this VM that runs now. */
 export type ActiveBackup = Readonly<{
   backupId: string;
+  /** The history of this VM in this repository; made with the first backup there. */
+  backupContextId: string;
   repositoryId: string;
   type: BackupType;
   parentBackupId: string | null;
@@ -37,6 +42,7 @@ export type RestorePointsState = Readonly<{
   points: readonly RestorePoint[];
   /** Backups whose removal has begun: no new backup may build on them. */
   removing: readonly string[];
+  contexts: readonly Readonly<{ repositoryId: string; backupContextId: string }>[];
 }>;
 
 type Ref = Readonly<{ vmContextId: string; backupId: string; at: string }>;
@@ -53,3 +59,13 @@ export type RestorePointsEvent =
       type: 'RestorePointsCarriedForward';
       data: Readonly<{ vmContextId: string; state: RestorePointsState }>;
     }>;
+
+export const restorePointsEventVersions: Versions<RestorePointsEvent> = {
+  BackupAdmitted: 1,
+  BackupAbandoned: 1,
+  RestorePointAdded: 1,
+  LateChangeIdRecorded: 1,
+  RestorePointRemovalBegun: 1,
+  RestorePointRemoved: 1,
+  RestorePointsCarriedForward: 1,
+};

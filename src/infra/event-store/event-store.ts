@@ -115,11 +115,12 @@ export const createEventStore = ({ client, upcast, versions, retry = defaultRetr
     }
   };
 
-  const bound: EventStore['bound'] = async (stream, { maxCount, truncateBefore }) => {
+  const bound: EventStore['bound'] = async (stream, { maxCount, maxAgeSeconds, truncateBefore }) => {
     const { metadata } = await withRetry(() => client.getStreamMetadata(stream), retry);
     const wanted = {
       ...metadata,
       ...(maxCount === undefined ? {} : { maxCount }),
+      ...(maxAgeSeconds === undefined ? {} : { maxAge: maxAgeSeconds }),
       ...(truncateBefore === undefined ? {} : { truncateBefore: Number(truncateBefore) }),
     };
     await withRetry(() => client.setStreamMetadata(stream, wanted), retry);

@@ -44,7 +44,7 @@ const statements = [
     started_at timestamptz not null)`,
   `create table backup_repositories (
     repository_id text primary key, name text not null, type text not null, enabled boolean not null,
-    config jsonb not null, is_immutable boolean not null, min_retention_days integer not null,
+    config jsonb not null, is_immutable boolean not null, min_retention_days integer not null, removing boolean not null,
     created_at timestamptz not null, updated_at timestamptz not null, total_bytes bigint, used_bytes bigint,
     available_bytes bigint, last_check_at timestamptz)`,
   `create table vm_contexts (

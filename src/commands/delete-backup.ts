@@ -1,0 +1,31 @@
+import { backupDecider } from '#domain/backup/decide.ts';
+import { DomainError } from '#domain/errors.ts';
+import { restorePointsDecider } from '#domain/restore-points/decide.ts';
+import { streamOf } from '#domain/streams.ts';
+import { handle, load } from './handle.ts';
+import type { Clock, CommandContext, EventStore } from './ports.ts';
+
+/**
+ * Begins the removal of an ended backup; the process manager deletes the files and records the end. Refused while it runs
+ * or while increments depend on it. May be repeated after a removal that failed.
+ */
+export const createDeleteBackup =
+  ({ store, clock }: Readonly<{ store: EventStore; clock: Clock }>) =>
+  async (backupId: string, context: CommandContext): Promise<Readonly<{ position: bigint | undefined }>> => {
+    const target = { decider: backupDecider, stream: streamOf.backup(backupId) };
+    const { state } = await load(store, target.decider, target.stream);
+    if (state.status === 'none' || state.removal === 'removed') {
+      throw new DomainError('backup-not-found', `there is no backup ${backupId}`, { backupId });
+    }
+    const { vmContextId } = state;
+    const at = clock.now();
+    // The chain first: from here on nobody can base an increment on this backup.
+    await handle(
+      store,
+      { decider: restorePointsDecider(vmContextId), stream: streamOf.restorePoints(vmContextId) },
+      { type: 'BeginRemoval', data: { vmContextId, backupId, at } },
+      context,
+    );
+    const { position } = await handle(store, target, { type: 'RequestRemoval', data: { backupId, at } }, context);
+    return { position };
+  };

@@ -1,0 +1,86 @@
+import { backupDecider } from '#domain/backup/decide.ts';
+import { isRunning, type KnownBackup } from '#domain/backup/state.ts';
+import { DomainError } from '#domain/errors.ts';
+import { streamOf } from '#domain/streams.ts';
+import { type Report, telemetryDecider } from '#domain/telemetry/decide.ts';
+import type { ProgressReported } from '#domain/telemetry/events.ts';
+import type { BackupInventory } from './backup-ports.ts';
+import { handle, load } from './handle.ts';
+import type { Clock, CommandContext, EventStore } from './ports.ts';
+
+type Deps = Readonly<{ store: EventStore; clock: Clock; inventory: BackupInventory }>;
+
+/**
+ * Posts kept of one job: more than a week of one every ten seconds, and a bound for a client that has gone wild. The roll-up
+ * truncates the stream at the job's end; the age takes what a crash just then left behind.
+ */
+const bounds = { maxCount: 65_536, maxAgeSeconds: 90 * 24 * 3600 };
+
+type Job = Readonly<{ state: KnownBackup; onlyDisk: number | null }>;
+
+const findJob = async ({ store, inventory }: Deps, jobId: string): Promise<Job> => {
+  const { state } = await load(store, backupDecider, streamOf.backup(jobId));
+  if (state.status !== 'none') return { state, onlyDisk: null };
+  const disk = await inventory.jobOfDisk(jobId);
+  if (disk) {
+    const job = await load(store, backupDecider, streamOf.backup(disk.backupId));
+    if (job.state.status !== 'none') return { state: job.state, onlyDisk: disk.diskIndex };
+  }
+  throw new DomainError('job-not-found', `there is no job ${jobId}`, { jobId });
+};
+
+/** What a report means for the job: a disk that has arrived, an end, a sign of life. */
+const follow = async (deps: Deps, job: KnownBackup, data: ProgressReported['data'], context: CommandContext) => {
+  const { backupId } = job;
+  const target = { decider: backupDecider, stream: streamOf.backup(backupId) };
+  const { at, status, error, progress } = data;
+  if (status === 'failed' || error !== null) {
+    const reason = error ?? 'the backup client reported a failure and gave no reason';
+    return handle(deps.store, target, { type: 'FailBackup', data: { backupId, kind: 'client', reason, at } }, context);
+  }
+  if (status === 'stalled') {
+    const reason = 'the backup client says that it is stalled';
+    return handle(deps.store, target, { type: 'MarkStalled', data: { backupId, reason, at } }, context);
+  }
+  const disks = progress.disks
+    .filter((disk) => disk.status === 'transferred')
+    .filter(({ index }) => job.disks.some((disk) => disk.index === index && !disk.transferred))
+    .map(({ index, bytesTransferred }) => ({ diskIndex: index, bytesTransferred }));
+  if (job.status === 'stalled') {
+    await handle(deps.store, target, { type: 'Resume', data: { backupId, at } }, context);
+  }
+  if (disks.length === 0) return undefined;
+  return handle(deps.store, target, { type: 'MarkDisksTransferred', data: { backupId, disks, at } }, context);
+};
+
+/**
+ * Keeps a client's report as an event of the job's telemetry stream and tells the job what follows from it. Reports for a
+ * job that has ended are accepted and change nothing. Throws `job-not-found`.
+ */
+export const createRecordTelemetry =
+  (deps: Deps) =>
+  async (
+    post: Readonly<{ jobId: string; report: Report; fingerprint: string }>,
+    context: CommandContext,
+  ): Promise<Readonly<{ position: bigint | undefined }>> => {
+    const { state, onlyDisk } = await findJob(deps, post.jobId);
+    if (!isRunning(state)) return { position: undefined };
+    const { backupId: jobId, backupType, disks } = state;
+    const stream = streamOf.telemetry(jobId);
+    const reported = await handle(
+      deps.store,
+      { decider: telemetryDecider, stream },
+      {
+        type: 'ReportProgress',
+        data: {
+          ...{ jobId, at: deps.clock.now(), fingerprint: post.fingerprint, report: post.report, onlyDisk },
+          job: { backupType, disks },
+        },
+      },
+      context,
+    );
+    if (reported.first) await deps.store.bound(stream, bounds);
+    const [event] = reported.events;
+    const followed = event ? await follow(deps, state, event.data, context) : undefined;
+    return { position: followed?.position ?? reported.position };
+  };

@@ -1,0 +1,90 @@
+import { EventStoreDBClient } from '@eventstore/db-client';
+import type { Logger } from 'pino';
+import type { EventFeed, EventStore } from '#commands/ports.ts';
+import type { StoreLocation } from '#infra/config.ts';
+import { superviseEventStore } from '#infra/embedded-event-store/supervise.ts';
+import { startEmbeddedPostgres } from '#infra/embedded-postgres/embedded-postgres.ts';
+import { createEventFeed } from '#infra/event-store/event-feed.ts';
+import { createEventStore } from '#infra/event-store/event-store.ts';
+import { type Database, openDatabase } from '#infra/postgres/database.ts';
+import { eventVersions, upcast } from './event-registry.ts';
+
+type PostgresSettings = Parameters<typeof openDatabase>[0];
+
+export type Stores = Readonly<{
+  store: EventStore;
+  feed: EventFeed;
+  database: Database;
+  /** For clients of the database beside the pool, such as the lease. */
+  postgres: PostgresSettings;
+  /** Processes of the embedded stores; undefined for stores elsewhere, and while one is being restarted. */
+  pids: () => Readonly<{ eventStore: number | undefined; postgres: number | undefined }>;
+  close: () => Promise<void>;
+}>;
+
+type Opened<T> = T & Readonly<{ pid: () => number | undefined; close: () => Promise<void> }>;
+
+const none = { pid: () => undefined, close: async () => undefined };
+
+const openEventStore = async (location: StoreLocation, log: Logger): Promise<Opened<{ connectionString: string }>> => {
+  if (location.kind === 'external') return { connectionString: location.url, ...none };
+  const { connectionString, pid, stop } = await superviseEventStore({ dataDir: location.dataDir, log });
+  return { connectionString, pid, close: stop };
+};
+
+const openPostgres = async (
+  location: StoreLocation,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<Opened<{ settings: PostgresSettings }>> => {
+  if (location.kind === 'external') return { settings: { connectionString: location.url }, ...none };
+  const { connection, pid, stop } = await startEmbeddedPostgres({ dataDir: location.dataDir, log }, signal);
+  return { settings: { ...connection }, pid, close: stop };
+};
+
+/** What one start has opened is closed again when another fails. */
+const bothOrNone = async <A extends Opened<unknown>, B extends Opened<unknown>>(
+  first: Promise<A>,
+  second: Promise<B>,
+): Promise<readonly [A, B]> => {
+  const [a, b] = await Promise.allSettled([first, second]);
+  if (a.status === 'fulfilled' && b.status === 'fulfilled') return [a.value, b.value];
+  for (const result of [a, b]) if (result.status === 'fulfilled') await result.value.close();
+  throw a.status === 'rejected' ? a.reason : (b as PromiseRejectedResult).reason;
+};
+
+/** Opens both stores, embedded or elsewhere, and brings the tables to the newest version. */
+export const openStores = async (
+  where: Readonly<{ eventStore: StoreLocation; database: StoreLocation }>,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<Stores> => {
+  const [eventStore, postgres] = await bothOrNone(
+    openEventStore(where.eventStore, log.child({ part: 'event-store' })),
+    openPostgres(where.database, log.child({ part: 'postgres' }), signal),
+  );
+  const closeServers = async (): Promise<void> => {
+    await Promise.all([eventStore.close(), postgres.close()]);
+  };
+  try {
+    const client = EventStoreDBClient.connectionString([
+      eventStore.connectionString,
+    ] as unknown as TemplateStringsArray);
+    const database = await openDatabase(postgres.settings);
+    return {
+      store: createEventStore({ client, upcast, versions: eventVersions }),
+      feed: createEventFeed({ client, upcast }),
+      database,
+      postgres: postgres.settings,
+      pids: () => ({ eventStore: eventStore.pid(), postgres: postgres.pid() }),
+      close: async () => {
+        await database.close();
+        await client.dispose();
+        await closeServers();
+      },
+    };
+  } catch (error) {
+    await closeServers();
+    throw error;
+  }
+};

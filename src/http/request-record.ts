@@ -1,0 +1,56 @@
+import type { Request, RequestHandler } from 'express';
+import type { Log } from './log.ts';
+import { requestIdFrom } from './request.ts';
+import type { Endpoint } from './route.ts';
+
+/** What is learnt about a request while it is being served; it ends as the one log line. */
+export type RequestRecord = {
+  readonly requestId: string;
+  readonly address: string;
+  /** Aborts when the client has gone before its reply was written. */
+  readonly clientGone: AbortSignal;
+  endpoint?: Endpoint;
+  actor?: string;
+  errorCode?: string;
+};
+
+const records = new WeakMap<Request, RequestRecord>();
+
+export const recordOf = (request: Request): RequestRecord => {
+  const record = records.get(request);
+  if (record === undefined) throw new Error('recordRequests must run before everything else');
+  return record;
+};
+
+/** Gives each request its id, and the log its line once the reply has been written or the client has gone. */
+export const recordRequests =
+  (log: Log): RequestHandler =>
+  (request, response, next) => {
+    const startedAt = performance.now();
+    const clientGone = new AbortController();
+    const record: RequestRecord = {
+      requestId: requestIdFrom(request.get('x-request-id')),
+      address: request.socket.remoteAddress ?? '',
+      clientGone: clientGone.signal,
+    };
+    records.set(request, record);
+    response.setHeader('x-request-id', record.requestId);
+    response.once('close', () => {
+      const aborted = !response.writableFinished;
+      if (aborted) clientGone.abort(new Error('the client has gone'));
+      const { requestId, address, actor, errorCode, endpoint } = record;
+      // The pattern, not the path: the query may hold what nobody should read, and patterns can be counted.
+      const route = endpoint?.path ?? 'unmatched';
+      const facts = {
+        requestId,
+        method: request.method,
+        route,
+        status: response.statusCode,
+        address,
+        actor,
+        errorCode,
+      };
+      log.info({ ...facts, ms: Math.round(performance.now() - startedAt), aborted }, 'request answered');
+    });
+    next();
+  };

@@ -1,0 +1,96 @@
+import { once } from 'node:events';
+import { setTimeout } from 'node:timers/promises';
+import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
+import { DataDirInUse, publishAddress, withdrawAddress } from './data-dir.ts';
+import { createEventStoreServer, type EventStoreServer } from './server.ts';
+
+export type RunEventStoreOptions = Readonly<{
+  dataDir: string;
+  /** Loopback only. Default 127.0.0.1. */
+  host?: string;
+  /** Default 0: any free one. */
+  port?: number;
+  maxSizeBytes?: number;
+  /** Stop when stdin ends: whoever holds its other end is gone. */
+  exitWithParent?: boolean;
+}>;
+
+const loopback: ReadonlySet<string> = new Set(['127.0.0.1', '::1', 'localhost']);
+// How long a successor waits for a predecessor that lost its parent too and is still closing.
+const takeOverTimeoutMs = 5000;
+const takeOverIntervalMs = 50;
+// After a clean stop was asked for, a client that does not let go must not keep the process.
+const stopTimeoutMs = 4000;
+// sysexits(3): EX_SOFTWARE
+const storageFailedExitCode = 70;
+
+const say = (sentence: string): void => {
+  process.stderr.write(`${sentence}\n`);
+};
+
+const stopRequested = (exitWithParent: boolean): AbortSignal => {
+  const controller = new AbortController();
+  const stop = () => controller.abort();
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+  if (exitWithParent) {
+    process.stdin.on('end', stop).on('close', stop).on('error', stop);
+    process.stdin.resume();
+  }
+  return controller.signal;
+};
+
+/** Storage that failed in the middle of a commit: only a fresh start reads what really is on the disk. */
+const endProcess = (error: unknown): never => {
+  say(`The event store stops, its storage failed: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(storageFailedExitCode);
+};
+
+const start = async (options: RunEventStoreOptions, stop: AbortSignal): Promise<EventStoreServer> => {
+  const giveUpAt = performance.now() + (options.exitWithParent ? takeOverTimeoutMs : 0);
+  for (;;) {
+    try {
+      return await createEventStoreServer({ ...options, failed: endProcess });
+    } catch (error) {
+      const mayBeFreeSoon = error instanceof DataDirInUse && performance.now() < giveUpAt;
+      if (!mayBeFreeSoon || stop.aborted) throw error;
+      await setTimeout(takeOverIntervalMs);
+    }
+  }
+};
+
+const serve = async (options: RunEventStoreOptions, stop: AbortSignal): Promise<void> => {
+  const server = await start(options, stop);
+  const host = options.host ?? '127.0.0.1';
+  const authority = `${host.includes(':') ? `[${host}]` : host}:${server.port}`;
+  const address = { connection: `esdb://${authority}?tls=false`, port: server.port, pid: process.pid };
+  publishAddress(options.dataDir, address);
+  process.stdout.write(`${JSON.stringify(address)}\n`);
+  if (!stop.aborted) await once(stop, 'abort');
+  withdrawAddress(options.dataDir);
+  await server.close();
+};
+
+/**
+ * Runs the event store as this process's program until SIGTERM, SIGINT or (if asked for) the end of stdin. Prints one line
+ * of JSON once it is ready; returns the exit code.
+ */
+export const runEventStore = async (options: RunEventStoreOptions): Promise<number> => {
+  const { host = '127.0.0.1' } = options;
+  if (!loopback.has(host)) {
+    say(`The event store cannot listen on ${host}: without TLS and users it listens on loopback only.`);
+    return 1;
+  }
+  setLogVerbosity(logVerbosity.NONE); // its errors reach the caller; here it would repeat them in words of its own
+  const stop = stopRequested(options.exitWithParent ?? false);
+  stop.addEventListener('abort', () => {
+    globalThis.setTimeout(() => process.exit(1), stopTimeoutMs).unref();
+  });
+  try {
+    await serve(options, stop);
+    return 0;
+  } catch (error) {
+    say(error instanceof Error ? error.message : String(error));
+    return 1;
+  }
+};

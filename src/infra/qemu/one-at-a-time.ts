@@ -1,0 +1,14 @@
+/** Runs work of one key after the other, in the order of the calls; work of different keys side by side. */
+export const createOneAtATime = (): (<T>(key: string, work: () => Promise<T>) => Promise<T>) => {
+  const tails = new Map<string, Promise<unknown>>();
+  return async (key, work) => {
+    const before = tails.get(key) ?? Promise.resolve();
+    const mine = before.then(work, work);
+    tails.set(key, mine);
+    try {
+      return await mine;
+    } finally {
+      if (tails.get(key) === mine) tails.delete(key);
+    }
+  };
+};

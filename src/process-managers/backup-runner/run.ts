@@ -1,0 +1,150 @@
+import { handle, load } from '#commands/handle.ts';
+import type { EventFeed } from '#commands/ports.ts';
+import { backupDecider } from '#domain/backup/decide.ts';
+import { exportIdFor } from '#domain/backup/ids.ts';
+import { isRunning } from '#domain/backup/state.ts';
+import { nbdExportDecider } from '#domain/nbd-export/nbd-export.ts';
+import { idFromStream, prefixOf, streamOf } from '#domain/streams.ts';
+import { backupOfExport } from '../export-owner.ts';
+import { createLooks } from '../one-at-a-time.ts';
+import type { DiskExport } from '../ports.ts';
+import { type BackupRunnerDeps, runnerContext, tellJob } from './deps.ts';
+import { settle } from './perform.ts';
+
+export type RunnerOptions = Readonly<{
+  deps: BackupRunnerDeps;
+  feed: EventFeed;
+  /** Jobs that are not closed or whose removal was asked for, as of at least `position`. */
+  openJobs: (position: bigint, signal: AbortSignal) => Promise<readonly string[]>;
+  /** Different jobs are worked on side by side up to this. */
+  parallelJobs: number;
+  onProblem: (problem: Readonly<{ what: string; backupId?: string; error: unknown }>) => void;
+}>;
+
+export type RunnerStatus = Readonly<{ running: boolean; openJobs: number; problem: string | null }>;
+
+export interface BackupRunner {
+  status(): RunnerStatus;
+  /** Ends when the signal has aborted and no step is under way. */
+  readonly done: Promise<void>;
+}
+
+const retryMs = { first: 250, max: 15_000 };
+
+const pause = (durationMs: number, signal: AbortSignal): Promise<void> => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, durationMs);
+  const stop = () => resolve();
+  signal.addEventListener('abort', stop, { once: true });
+  return promise.finally(() => {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop);
+  });
+};
+
+/**
+ * Keeps every backup going. An event only says "look at this job"; what there is to do follows from the job's own stream,
+ * so resuming after a crash is the normal path: all open jobs are looked at before the feed goes live.
+ */
+export const runBackups = (options: RunnerOptions, signal: AbortSignal): BackupRunner => {
+  const { deps, feed, onProblem } = options;
+  let status: RunnerStatus = { running: false, openJobs: 0, problem: null };
+  const failures = new Map<string, number>();
+
+  const look = async (backupId: string, cause: string | undefined): Promise<void> => {
+    await settle(backupId, deps, cause, signal);
+    failures.delete(backupId);
+  };
+  const lookAgain = (backupId: string, error: unknown): void => {
+    if (signal.aborted) return;
+    const count = failures.get(backupId) ?? 0;
+    failures.set(backupId, count + 1);
+    onProblem({ what: 'a step of a backup failed and is tried again', backupId, error });
+    void pause(Math.min(retryMs.first * 2 ** count, retryMs.max), signal).then(() =>
+      looks.request(backupId, undefined),
+    );
+  };
+  const looks = createLooks(options.parallelJobs, look, lookAgain);
+
+  /** An exit that nobody asked for ends the backup that it served, at once. */
+  const recordDeath = async (ended: DiskExport & Readonly<{ detail: string }>): Promise<void> => {
+    const { exportId, pid, detail, port } = ended;
+    const at = deps.clock.now();
+    const context = runnerContext(deps.ids, exportId, undefined);
+    const job = backupOfExport(exportId);
+    if (job) {
+      await tellJob(deps, { type: 'RecordExportDeath', data: { ...job, pid, detail, at } }, context);
+      return;
+    }
+    const target = { decider: nbdExportDecider, stream: streamOf.nbdExport(exportId) };
+    const data = { exportId, port, reason: 'died', detail, at } as const;
+    await handle(deps.store, target, { type: 'RecordExportEnd', data }, context);
+  };
+
+  /** What runs but belongs to no unfinished job is stopped: its hub died between the start and the record, or after the end. */
+  const stopStrays = async (): Promise<void> => {
+    for (const { exportId } of await deps.exporter.list()) {
+      const job = backupOfExport(exportId);
+      if (!job) continue;
+      const { state } = await load(deps.store, backupDecider, streamOf.backup(job.backupId));
+      if (state.status === 'none' || state.closed) await deps.exporter.stop(exportId, signal);
+    }
+  };
+
+  /** Exports that ended while no hub was there to see it. */
+  const recordLostExports = async (backupId: string): Promise<void> => {
+    const { state } = await load(deps.store, backupDecider, streamOf.backup(backupId));
+    if (!isRunning(state)) return;
+    const alive = new Set((await deps.exporter.list()).map(({ exportId }) => exportId));
+    const lost = state.disks.find((disk) => disk.export === 'running' && !alive.has(exportIdFor(backupId, disk.index)));
+    if (!lost) return;
+    const data = {
+      backupId,
+      diskIndex: lost.index,
+      pid: 0,
+      detail: 'it was gone when the hub started',
+      at: deps.clock.now(),
+    };
+    await tellJob(deps, { type: 'RecordExportDeath', data }, runnerContext(deps.ids, backupId, undefined));
+  };
+
+  const resume = async (position: bigint): Promise<void> => {
+    await stopStrays();
+    for (const backupId of await options.openJobs(position, signal)) {
+      await recordLostExports(backupId);
+      looks.request(backupId, undefined);
+    }
+  };
+
+  const follow = async (): Promise<void> => {
+    const position = await feed.head(signal);
+    await resume(position);
+    status = { ...status, running: true, problem: null };
+    for await (const item of feed.subscribe(position, { streamPrefixes: [prefixOf('backup')] }, signal)) {
+      if (item.kind === 'events') for (const { stream, id } of item.events) looks.request(idFromStream(stream), id);
+      status = { ...status, openJobs: looks.open };
+    }
+  };
+
+  const run = async (): Promise<void> => {
+    const unsubscribe = deps.exporter.onUnexpectedExit((ended) => {
+      recordDeath(ended).catch((error: unknown) =>
+        onProblem({ what: 'the death of an export is not recorded', error }),
+      );
+    });
+    for (let delayMs = retryMs.first; !signal.aborted; delayMs = Math.min(delayMs * 2, retryMs.max)) {
+      try {
+        await follow();
+      } catch (error) {
+        if (signal.aborted) break;
+        status = { ...status, running: false, problem: error instanceof Error ? error.message : String(error) };
+        onProblem({ what: 'the feed of backups broke and is opened again', error });
+        await pause(delayMs, signal);
+      }
+    }
+    unsubscribe();
+    await looks.close();
+  };
+
+  return { status: () => ({ ...status, openJobs: looks.open }), done: run() };
+};

@@ -1,0 +1,81 @@
+import { writeFile } from 'node:fs/promises';
+import { bytesBefore, type Extent, extentList, requestSizeFor, totalBytes } from './extents.ts';
+import { JobFailure } from './job-failure.ts';
+import { type NbdTarget, nbdUri } from './nbd-targets.ts';
+import { ProgramFailed, type Programs } from './programs.ts';
+import type { SnapshotDisk } from './source.ts';
+
+/**
+ * - `fresh`: everything into a new, empty image.
+ * - `over`: everything into an image that shows another state beneath: zeroes must be written.
+ * - `changes`: just these extents, zeroes in them included, into an image that shows the earlier state beneath.
+ */
+export type TransferPlan = Readonly<
+  { kind: 'fresh' } | { kind: 'over' } | { kind: 'changes'; extents: readonly Extent[] }
+>;
+
+export type Transfer = Readonly<{
+  disk: SnapshotDisk;
+  target: NbdTarget;
+  plan: TransferPlan;
+  /** A path of its own for the list of extents. */
+  extentFile: string;
+  onProgress: (transferredBytes: number, totalBytes: number) => void;
+}>;
+
+// Two connections and 16 requests in flight keep a local disk busy; more of either gains nothing.
+const common = ['--flush', '--progress=3', '--connections=2', '--requests=16'] as const;
+
+/**
+ * nbdcopy starts nbdkit itself and hands it a socket: no socket file, no port, and neither outlives the other.
+ * `-S 0`: otherwise zero blocks within changed extents are skipped and the parent's old data shows through.
+ * `--destination-is-zero`: otherwise what is not listed is zeroed (`changes`), or zeroed needlessly (`fresh`).
+ */
+const commandOf = ({ disk, target, plan, extentFile }: Transfer): readonly [string, ...string[]] => {
+  const [plugin, ...parameters] = disk.nbdkitPlugin;
+  const nbdkit = ['nbdkit', '-r', '--exit-with-parent'];
+  const uri = nbdUri(target);
+  switch (plan.kind) {
+    case 'fresh':
+      return ['nbdcopy', ...common, '--destination-is-zero', '--', '[', ...nbdkit, plugin, ...parameters, ']', uri];
+    case 'over':
+      return ['nbdcopy', ...common, '--', '[', ...nbdkit, plugin, ...parameters, ']', uri];
+    case 'changes':
+      return [
+        'nbdcopy',
+        ...[...common, '-S', '0', '--destination-is-zero', `--request-size=${requestSizeFor(plan.extents)}`],
+        ...['--', '[', ...nbdkit, '--filter=extentlist', plugin, ...parameters, `extentlist=${extentFile}`, ']', uri],
+      ];
+  }
+};
+
+/** nbdcopy writes lines `<n>/100`, n being how far through the disk it is. */
+const lastPercent = (text: string): number | undefined => {
+  const percent = /([0-9]+)\/100\n?$/.exec(text)?.[1];
+  return percent === undefined ? undefined : Number(percent);
+};
+
+/** Resolves to the bytes moved, once the hub's export has flushed them. */
+export const transferDisk = async (transfer: Transfer, programs: Programs, signal: AbortSignal): Promise<number> => {
+  const { disk, plan, extentFile, onProgress } = transfer;
+  if (plan.kind === 'changes' && plan.extents.length === 0) return 0;
+  if (plan.kind === 'changes') await writeFile(extentFile, extentList(plan.extents), { mode: 0o600 });
+  const known = plan.kind === 'changes' ? Promise.resolve(plan.extents) : disk.dataExtents(signal);
+  let extents: readonly Extent[] | undefined;
+  const report = (text: string) => {
+    const percent = lastPercent(text);
+    if (percent === undefined || extents === undefined) return;
+    onProgress(bytesBefore(extents, Math.floor((disk.capacityBytes / 100) * percent)), totalBytes(extents));
+  };
+  const learn = known.then((list) => {
+    extents = list;
+    onProgress(0, totalBytes(list));
+  });
+  const copy = programs.run(commandOf(transfer), { onProgress: report }, signal).catch((error: unknown) => {
+    signal.throwIfAborted();
+    const reason = error instanceof ProgramFailed ? error.message : String(error);
+    throw new JobFailure('transfer_failed', `transfer of ${disk.label} failed: ${reason}`, { cause: error });
+  });
+  await Promise.all([copy, learn]);
+  return totalBytes(extents ?? []);
+};

@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { describe, test } from 'node:test';
+import { ConfigError, readConfig } from '#infra/config.ts';
+
+const problemsOf = (env: Record<string, string>, file?: string): readonly string[] => {
+  try {
+    readConfig(env, file);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+};
+
+describe('settings', () => {
+  test('have defaults that are safe and need nothing else on the host', () => {
+    const dataDir = resolve('data');
+    assert.deepEqual(readConfig({}), {
+      dataDir,
+      nodeName: hostname(),
+      log: { level: 'info' },
+      http: { host: '127.0.0.1', port: 8082, corsOrigins: [] },
+      auth: {
+        required: true,
+        adminPassword: undefined,
+        sessionTtlSeconds: 86_400,
+        apiTokenHashes: [],
+        machineCallbacks: true,
+      },
+      eventStore: { kind: 'embedded', dataDir: `${dataDir}/event-store` },
+      database: { kind: 'embedded', dataDir: `${dataDir}/postgres` },
+      sna: { url: 'http://127.0.0.1:9081' },
+      nbd: { bindHost: '127.0.0.1', firstPort: 10_100, lastPort: 10_200 },
+      jobs: { stallSeconds: 60, staleFailSeconds: 300, startFailSeconds: 300, staleCheckSeconds: 30 },
+      vault: { secretKey: undefined, keyFile: `${dataDir}/secret.key` },
+    });
+  });
+
+  test('are read each from its variable', () => {
+    const config = readConfig({
+      SENDENSE_HTTP: '[::1]:0',
+      SENDENSE_DATA_DIR: '/srv/sendense',
+      SENDENSE_EVENTSTORE: 'esdb://a:2113,b:2113?tls=true',
+      SENDENSE_DATABASE: 'postgres://hub:pw@db/sendense',
+      SENDENSE_SNA_URL: 'https://sna.example:9081',
+      SENDENSE_NBD_PORTS: '20000-20009',
+      SENDENSE_NBD_BIND: '10.0.0.1',
+      SENDENSE_NODE_NAME: 'store-1',
+      SENDENSE_ADMIN_PASSWORD: 'correct horse',
+      SENDENSE_LOG: 'debug',
+      SENDENSE_AUTH: 'off',
+      SENDENSE_CORS: 'https://a.example, https://b.example:8443',
+      SENDENSE_SESSION_TTL_SECONDS: '600',
+      SENDENSE_API_TOKENS: `${'AB'.repeat(32)},${'01'.repeat(32)}`,
+      SENDENSE_MACHINE_CALLBACKS: 'off',
+      SENDENSE_STALL_SECONDS: '1',
+      SENDENSE_STALE_FAIL_SECONDS: '2',
+      SENDENSE_START_FAIL_SECONDS: '3',
+      SENDENSE_STALE_CHECK_SECONDS: '4',
+      SENDENSE_SECRET_KEY: Buffer.alloc(32, 7).toString('base64'),
+    });
+    assert.deepEqual(config, {
+      dataDir: '/srv/sendense',
+      nodeName: 'store-1',
+      log: { level: 'debug' },
+      http: { host: '::1', port: 0, corsOrigins: ['https://a.example', 'https://b.example:8443'] },
+      auth: {
+        required: false,
+        adminPassword: 'correct horse',
+        sessionTtlSeconds: 600,
+        apiTokenHashes: ['ab'.repeat(32), '01'.repeat(32)],
+        machineCallbacks: false,
+      },
+      eventStore: { kind: 'external', url: 'esdb://a:2113,b:2113?tls=true' },
+      database: { kind: 'external', url: 'postgres://hub:pw@db/sendense' },
+      sna: { url: 'https://sna.example:9081' },
+      nbd: { bindHost: '10.0.0.1', firstPort: 20_000, lastPort: 20_009 },
+      jobs: { stallSeconds: 1, staleFailSeconds: 2, startFailSeconds: 3, staleCheckSeconds: 4 },
+      vault: { secretKey: new Uint8Array(32).fill(7), keyFile: '/srv/sendense/secret.key' },
+    });
+  });
+
+  test('come from the file where the environment says nothing, or nothing but an empty value', () => {
+    const file = JSON.stringify({ SENDENSE_HTTP: '127.0.0.1:1', SENDENSE_LOG: 'warn', SENDENSE_STALL_SECONDS: 7 });
+    const config = readConfig({ SENDENSE_HTTP: '127.0.0.1:2', SENDENSE_LOG: '' }, file);
+    assert.deepEqual([config.http.port, config.log.level, config.jobs.stallSeconds], [2, 'warn', 7]);
+  });
+});
+
+describe('wrong settings', () => {
+  const wrong: readonly (readonly [name: string, value: string])[] = [
+    ['SENDENSE_HTTP', '8082'],
+    ['SENDENSE_HTTP', '127.0.0.1:65536'],
+    ['SENDENSE_HTTP', '::1:80'],
+    ['SENDENSE_EVENTSTORE', 'http://host'],
+    ['SENDENSE_DATABASE', 'mysql://host/db'],
+    ['SENDENSE_SNA_URL', '127.0.0.1:9081'],
+    ['SENDENSE_NBD_PORTS', '10200-10100'],
+    ['SENDENSE_NBD_PORTS', '0-10'],
+    ['SENDENSE_NBD_PORTS', '65000-66000'],
+    ['SENDENSE_NBD_BIND', 'localhost'],
+    ['SENDENSE_NODE_NAME', 'a b'],
+    ['SENDENSE_ADMIN_PASSWORD', 'short'],
+    ['SENDENSE_LOG', 'loud'],
+    ['SENDENSE_AUTH', 'yes'],
+    ['SENDENSE_CORS', 'https://a.example/path'],
+    ['SENDENSE_SESSION_TTL_SECONDS', '599'],
+    ['SENDENSE_API_TOKENS', 'the token itself'],
+    ['SENDENSE_MACHINE_CALLBACKS', '1'],
+    ['SENDENSE_STALL_SECONDS', '0'],
+    ['SENDENSE_STALE_CHECK_SECONDS', '1.5'],
+    ['SENDENSE_SECRET_KEY', Buffer.alloc(31).toString('base64')],
+    ['SENDENSE_SECRET_KEY', '!'.repeat(44)],
+  ];
+  for (const [name, value] of wrong) {
+    test(`${name}=${value} is refused in one sentence that names it`, () => {
+      const problems = problemsOf({ [name]: value });
+      assert.equal(problems.length, 1);
+      assert.match(problems[0] ?? '', new RegExp(`^${name} must .*\\.$`));
+    });
+  }
+
+  test('are all told at once, each once, wherever they stand', () => {
+    const env = { SENDENSE_LOG: 'loud', SENDENSE_API_TOKENS: 'a,b', SENDENSE_AUTH: 'maybe' };
+    const file = JSON.stringify({ SENDENSE_HTTP: null, SENDENSE_HTPP: '127.0.0.1:1', SENDENSE_STALL_SECONDS: 0 });
+    assert.deepEqual(
+      problemsOf(env, file)
+        .map((problem) => /SENDENSE_[A-Z_]+/.exec(problem)?.[0])
+        .sort(),
+      [
+        'SENDENSE_API_TOKENS',
+        'SENDENSE_AUTH',
+        'SENDENSE_HTPP',
+        'SENDENSE_HTTP',
+        'SENDENSE_LOG',
+        'SENDENSE_STALL_SECONDS',
+      ],
+    );
+  });
+
+  test('do not get their value, which may be secret, into the message', () => {
+    const env = {
+      SENDENSE_ADMIN_PASSWORD: 'hunter2',
+      SENDENSE_SECRET_KEY: 'hunter2',
+      SENDENSE_DATABASE: 'x:hunter2@y',
+    };
+    const problems = problemsOf(env);
+    assert.equal(problems.length, 3);
+    assert.ok(!problems.join().includes('hunter2'));
+  });
+
+  for (const content of ['{', '[]', '"x"', 'null']) {
+    test(`a file with ${content} is refused by its name`, () =>
+      assert.deepEqual(problemsOf({}, content), ['sendense.config.json is not a JSON object.']));
+  }
+
+  test('authentication cannot be off on an address that others reach', () => {
+    for (const host of ['0.0.0.0', '[::]', '192.168.1.2', 'hub.example', '128.0.0.1', '127.0.0.1.example']) {
+      assert.equal(problemsOf({ SENDENSE_HTTP: `${host}:8082`, SENDENSE_AUTH: 'off' }).length, 1, host);
+    }
+    for (const host of ['127.0.0.1', '127.8.9.10', '[::1]', 'localhost']) {
+      assert.deepEqual(problemsOf({ SENDENSE_HTTP: `${host}:8082`, SENDENSE_AUTH: 'off' }), [], host);
+    }
+  });
+
+  test('a job is not failed for silence before it counts as stalled', () =>
+    assert.deepEqual(problemsOf({ SENDENSE_STALL_SECONDS: '301' }), [
+      'SENDENSE_STALE_FAIL_SECONDS must not be less than SENDENSE_STALL_SECONDS.',
+    ]));
+});

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { openDatabase } from '#infra/embedded-event-store/database.ts';
+import { GroupCommit, StorageClosed } from '#infra/embedded-event-store/group-commit.ts';
+import { tempDir, until } from './support.ts';
+
+const start = async (t: TestContext) => {
+  const database = openDatabase(await tempDir(t));
+  t.after(() => database.close());
+  database.exec('create table notes (n integer) strict');
+  const happened: string[] = [];
+  const commits = new GroupCommit(database, {
+    committed: () => happened.push('committed'),
+    rolledBack: () => happened.push('rolled back'),
+    failed: (error) => happened.push(error instanceof Error ? error.message : 'failed'),
+  });
+  const note = (n: number) => {
+    happened.push(`ran ${n}`);
+    return database.prepare('insert into notes values (?)').run(n);
+  };
+  return { commits, happened, note };
+};
+
+test('what arrives together shares one commit, and is answered after it', async (t) => {
+  const { commits, happened, note } = await start(t);
+  const answered = [1, 2, 3].map(async (n) => {
+    await commits.run(1, () => note(n));
+    happened.push(`answered ${n}`);
+  });
+  await Promise.all(answered);
+  assert.deepEqual(happened, ['ran 1', 'ran 2', 'ran 3', 'committed', 'answered 1', 'answered 2', 'answered 3']);
+});
+
+test('more bytes than a commit should hold are split over several', async (t) => {
+  const { commits, happened, note } = await start(t);
+  await Promise.all([1, 2, 3].map((n) => commits.run(9 * 1024 * 1024, () => note(n))));
+  assert.deepEqual(happened, ['ran 1', 'committed', 'ran 2', 'committed', 'ran 3', 'committed']);
+});
+
+test('an unknown failure answers nobody, stops the store and refuses what comes later', async (t) => {
+  const { commits, happened, note } = await start(t);
+  let answered = false;
+  for (const n of [1, 2]) {
+    void commits
+      .run(1, () => {
+        note(n);
+        if (n === 2) throw new Error('the disk is broken');
+      })
+      .finally(() => {
+        answered = true;
+      });
+  }
+  await until(() => happened.includes('the disk is broken'), 'the failure');
+  await assert.rejects(
+    commits.run(1, () => note(3)),
+    StorageClosed,
+  );
+  assert.equal(answered, false);
+  assert.deepEqual(happened, ['ran 1', 'ran 2', 'the disk is broken']);
+});
+
+test('a close refuses what is waiting', async (t) => {
+  const { commits, happened, note } = await start(t);
+  const waiting = commits.run(1, () => note(1));
+  commits.close();
+  await assert.rejects(waiting, StorageClosed);
+  assert.deepEqual(happened, []);
+});
