@@ -37,6 +37,8 @@ type Key = Readonly<{ kind: ClaimKind; name: string }>;
 /** VMs that are added at the same time: they share the log's flushes. */
 const atOnce = 8;
 
+const isTaken = (error: unknown): boolean => error instanceof DomainError && error.code === 'name-taken';
+
 const stateOf = async ({ store }: Deps, contextId: string) =>
   (await load(store, vmContextDecider, streamOf.vmContext(contextId))).state;
 
@@ -60,23 +62,38 @@ const claim = async (
     await claimName(deps, { kind, name, holder: contextId, holderLives }, context);
     return undefined;
   } catch (error) {
-    if (!(error instanceof DomainError) || error.code !== 'name-taken') throw error;
+    if (!isTaken(error)) throw error;
     const { state } = await load(deps.store, claimDecider, streamOf.claim(kind, name));
     return state.holder ?? undefined;
   }
 };
 
+type Holder = Readonly<{ contextId: string; reason: string }>;
+
+const sameName = (contextId: string): Holder => ({
+  contextId,
+  reason: 'a virtual machine of this name is managed already',
+});
+
+const nameOf = ({ vmName }: VmFacts): Key => ({ kind: 'vmName', name: vmName });
+const identityOf = ({ vcenterHost, vmwareVmId }: VmFacts): Key => ({
+  kind: 'vmIdentity',
+  name: `${vcenterHost}/${vmwareVmId}`,
+});
+
 /** A VM is taken when its name is, in whatever vCenter, or its identity, under whatever name. */
-const claimVm = async (deps: Deps, facts: VmFacts, contextId: string, context: CommandContext) => {
-  const byName: Key = { kind: 'vmName', name: facts.vmName };
-  const sameName = await claim(deps, byName, contextId, context);
-  if (sameName !== undefined)
-    return { contextId: sameName, reason: 'a virtual machine of this name is managed already' };
-  const byId: Key = { kind: 'vmIdentity', name: `${facts.vcenterHost}/${facts.vmwareVmId}` };
-  const sameVm = await claim(deps, byId, contextId, context);
-  if (sameVm === undefined) return undefined;
-  await releaseName(deps, { ...byName, holder: contextId }, context);
-  return { contextId: sameVm, reason: 'this virtual machine is managed already, under another name' };
+const claimVm = async (
+  deps: Deps,
+  facts: VmFacts,
+  contextId: string,
+  context: CommandContext,
+): Promise<Holder | undefined> => {
+  const byName = await claim(deps, nameOf(facts), contextId, context);
+  if (byName !== undefined) return sameName(byName);
+  const byIdentity = await claim(deps, identityOf(facts), contextId, context);
+  if (byIdentity === undefined) return undefined;
+  await releaseName(deps, { ...nameOf(facts), holder: contextId }, context);
+  return { contextId: byIdentity, reason: 'this virtual machine is managed already, under another name' };
 };
 
 /** A managed VM that no credential opens gets the one that it was found with now. */
@@ -108,7 +125,7 @@ const addOne = async (
   deps: Deps,
   { wanted, vm }: One,
   selection: VmSelection,
-  context: CommandContext,
+  request: CommandContext,
 ): Promise<Done> => {
   const vmPath = vm.path;
   const missing = missingOf(selection.discovery, vm);
@@ -119,19 +136,38 @@ const addOne = async (
   const facts = factsOf(selection.discovery, vm);
   const at = deps.clock.now();
   const contextId = await freeContextId(deps, facts.vmName, at);
+  // Ids of events come from it: two VMs of one name must not pass for one event that is sent twice.
+  const context = { ...request, commandId: [request.commandId, contextId, vm.id, vm.path].join('\n') };
   const holder = await claimVm(deps, facts, contextId, context);
   if (holder) {
     const position = await linkCredential(deps, holder.contextId, selection, context);
     return { outcome: { outcome: 'skipped', wanted, vmPath, ...holder }, position };
   }
-  const { credentialId, addedBy } = selection;
-  const { position } = await handle(
-    deps.store,
-    { decider: vmContextDecider, stream: streamOf.vmContext(contextId) },
-    { type: 'AddVm', data: { contextId, ...facts, credentialId, addedBy, at } },
-    context,
-  );
-  return { outcome: { outcome: 'added', wanted, vmPath, contextId, facts }, position };
+  const added = await record(deps, { facts, contextId, at }, selection, context);
+  if (!('holder' in added)) return { outcome: { outcome: 'added', wanted, vmPath, contextId, facts }, ...added };
+  return { outcome: { outcome: 'skipped', wanted, vmPath, ...added.holder }, position: undefined };
+};
+
+/** Requests of the same second give the same id to the same name: whoever appends first has added it. */
+const record = async (
+  deps: Deps,
+  { facts, contextId, at }: Readonly<{ facts: VmFacts; contextId: string; at: string }>,
+  { credentialId, addedBy }: VmSelection,
+  context: CommandContext,
+): Promise<Readonly<{ holder: Holder }> | Readonly<{ position: bigint | undefined }>> => {
+  try {
+    const { events, position } = await handle(
+      deps.store,
+      { decider: vmContextDecider, stream: streamOf.vmContext(contextId) },
+      { type: 'AddVm', data: { contextId, ...facts, credentialId, addedBy, at } },
+      context,
+    );
+    return events.length > 0 ? { position } : { holder: sameName(contextId) };
+  } catch (error) {
+    if (!isTaken(error)) throw error;
+    await releaseName(deps, { ...identityOf(facts), holder: contextId }, context);
+    return { holder: sameName(contextId) };
+  }
 };
 
 /** A refusal of one VM must not keep the others out; anything else ends the request. */

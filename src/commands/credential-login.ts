@@ -48,7 +48,7 @@ export const createCredentialLogins = ({ store, vault, clock }: Deps): Credentia
     password: await vault.reveal(secretRef),
   });
 
-  const noteUse: CredentialLogins['noteUse'] = async (credentialId, purpose, context) => {
+  const countUse: CredentialLogins['noteUse'] = async (credentialId, purpose, context) => {
     const stream = streamOf.credentialUsage(credentialId);
     const { state, position } = await handle(
       store,
@@ -59,6 +59,14 @@ export const createCredentialLogins = ({ store, vault, clock }: Deps): Credentia
     // Not only the first time: a hub may have died in between.
     if (state.usageCount % keptUsageEvents === 1) await store.bound(stream, { maxCount: keptUsageEvents });
     return position;
+  };
+
+  // One after the other: many jobs that start at once use one credential, and would lose too many races for its stream.
+  let turn: Promise<unknown> = Promise.resolve();
+  const noteUse: CredentialLogins['noteUse'] = (...use) => {
+    const counted = turn.then(() => countUse(...use));
+    turn = counted.catch(() => undefined);
+    return counted;
   };
 
   return {

@@ -19,6 +19,9 @@ export const createDeleteBackup =
     }
     const { vmContextId } = state;
     const at = clock.now();
+    const request = { type: 'RequestRemoval', data: { backupId, at } } as const;
+    // Refused before anything is recorded: a chain whose head is marked as going takes no increments.
+    target.decider.decide(request, state);
     // The chain first: from here on nobody can base an increment on this backup.
     await handle(
       store,
@@ -26,6 +29,6 @@ export const createDeleteBackup =
       { type: 'BeginRemoval', data: { vmContextId, backupId, at } },
       context,
     );
-    const { position } = await handle(store, target, { type: 'RequestRemoval', data: { backupId, at } }, context);
+    const { position } = await handle(store, target, request, context);
     return { position };
   };

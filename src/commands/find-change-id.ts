@@ -1,5 +1,5 @@
 import { backupDecider } from '#domain/backup/decide.ts';
-import type { BackupJob } from '#domain/backup/state.ts';
+import { type BackupJob, isRunning } from '#domain/backup/state.ts';
 import { DomainError } from '#domain/errors.ts';
 import { headOf, restorePointsDecider } from '#domain/restore-points/decide.ts';
 import type { RestorePoint, RestorePointsState } from '#domain/restore-points/events.ts';
@@ -31,8 +31,9 @@ const notFound = (query: Query): never => {
 /** While an increment runs, only what its overlays are based on counts; a wrong base would lose data silently. */
 const baseOfRunning = (state: RestorePointsState, job: BackupJob, diskIndex: number): KnownChangeId | undefined => {
   const asked = job.disks.find(({ index }) => index === diskIndex);
+  if (!asked) return undefined;
   // The old client asks with index 0 for every disk until it is connected: a disk that is done cannot be meant.
-  const disk = asked && asked.changeId === null ? asked : job.disks.find(({ changeId }) => changeId === null);
+  const disk = asked.changeId === null ? asked : job.disks.find(({ changeId }) => changeId === null);
   const point = state.points.find(({ disks }) => disks.some(({ imagePath }) => imagePath === disk?.base?.imagePath));
   if (!disk?.base?.changeId || !point) return undefined;
   return { diskIndex: disk.index, changeId: disk.base.changeId, point };
@@ -49,19 +50,28 @@ const newestHead = (state: RestorePointsState, { diskIndex, repositoryId }: Quer
   return newest?.disk.changeId ? { diskIndex, changeId: newest.disk.changeId, point: newest.point } : undefined;
 };
 
+/** Of the VMs of that name, the one that is being backed up: it is its client that asks. */
+const restorePointsOf = async ({ store, inventory }: Deps, vmName: string): Promise<RestorePointsState | undefined> => {
+  const ids = await inventory.vmContextIdsNamed(vmName);
+  const states = await Promise.all(
+    ids.map(async (id) => (await load(store, restorePointsDecider(id), streamOf.restorePoints(id))).state),
+  );
+  return states.find(({ active }) => active) ?? states[0];
+};
+
 /**
  * The change id from which the client may copy only what changed. A running backup decides: a full one must copy
  * everything although older ids exist. Throws `change-id-not-found`.
  */
 export const createFindChangeId =
-  ({ store, inventory }: Deps) =>
+  (deps: Deps) =>
   async (query: Query): Promise<KnownChangeId> => {
-    const [vmContextId] = await inventory.vmContextIdsNamed(query.vmName);
-    if (!vmContextId) return notFound(query);
-    const { state } = await load(store, restorePointsDecider(vmContextId), streamOf.restorePoints(vmContextId));
+    const state = await restorePointsOf(deps, query.vmName);
+    if (!state) return notFound(query);
     if (!state.active) return newestHead(state, query) ?? notFound(query);
-    if (state.active.type === 'full') return notFound(query);
-    const job = await load(store, backupDecider, streamOf.backup(state.active.backupId));
-    if (job.state.status === 'none') return notFound(query);
-    return baseOfRunning(state, job.state, query.diskIndex) ?? notFound(query);
+    const { state: job } = await load(deps.store, backupDecider, streamOf.backup(state.active.backupId));
+    // A job that has failed keeps the VM's slot until it is cleaned up; it decides nothing any more.
+    if (job.status !== 'none' && !isRunning(job)) return newestHead(state, query) ?? notFound(query);
+    if (job.status === 'none' || job.backupType === 'full') return notFound(query);
+    return baseOfRunning(state, job, query.diskIndex) ?? notFound(query);
   };

@@ -26,6 +26,11 @@ const leaseMs = 24 * 3600 * 1000;
 const namesOf = ({ exportName, diskCount }: LeaseRequest): readonly string[] =>
   diskCount === 1 ? [exportName] : Array.from({ length: diskCount }, (_, disk) => `${exportName}-disk${disk}`);
 
+/** Whether a lease's name is one that `namesOf` made, whatever the number of disks was. */
+const isNameOf = (leased: string, exportName: string): boolean =>
+  leased === exportName ||
+  (leased.startsWith(`${exportName}-disk`) && /^\d+$/.test(leased.slice(exportName.length + 5)));
+
 /** Leases of NBD ports for jobs of other kinds, and the sweep of those that nobody uses any more. */
 export const createNbdLeases = (deps: Deps) => {
   const { store, clock, pool } = deps;
@@ -37,9 +42,7 @@ export const createNbdLeases = (deps: Deps) => {
     const { jobId, exportName } = request;
     const exportNames = namesOf(request);
     const all = await leases();
-    const belongs = (lease: PortLease) =>
-      lease.jobId === jobId && (lease.exportName === exportName || lease.exportName.startsWith(`${exportName}-disk`));
-    const held = all.filter(belongs);
+    const held = all.filter((lease) => lease.jobId === jobId && isNameOf(lease.exportName, exportName));
     if (held.length > 0 && held.length !== exportNames.length) {
       throw new DomainError(
         'nbd-lease-conflict',

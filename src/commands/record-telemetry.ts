@@ -6,7 +6,7 @@ import { type Report, telemetryDecider } from '#domain/telemetry/decide.ts';
 import type { ProgressReported } from '#domain/telemetry/events.ts';
 import type { BackupInventory } from './backup-ports.ts';
 import { handle, load } from './handle.ts';
-import type { Clock, CommandContext, EventStore } from './ports.ts';
+import { type Clock, type CommandContext, type EventStore, RevisionConflict } from './ports.ts';
 
 type Deps = Readonly<{ store: EventStore; clock: Clock; inventory: BackupInventory }>;
 
@@ -53,32 +53,47 @@ const follow = async (deps: Deps, job: KnownBackup, data: ProgressReported['data
   return handle(deps.store, target, { type: 'MarkDisksTransferred', data: { backupId, disks, at } }, context);
 };
 
+type Post = Readonly<{ jobId: string; report: Report; fingerprint: string }>;
+
+const keepReport = (deps: Deps, { state, onlyDisk }: Job, post: Post, context: CommandContext) => {
+  const { backupId: jobId, backupType, disks } = state;
+  // Two disks may send the same words in the same second: only the same disk's are a repeat.
+  const fingerprint = onlyDisk === null ? post.fingerprint : `${post.fingerprint}-disk${onlyDisk}`;
+  return handle(
+    deps.store,
+    { decider: telemetryDecider, stream: streamOf.telemetry(jobId) },
+    {
+      type: 'ReportProgress',
+      data: {
+        ...{ jobId, at: deps.clock.now(), fingerprint, report: post.report, onlyDisk },
+        job: { backupType, disks },
+      },
+    },
+    context,
+  );
+};
+
+/** The job's end truncates its telemetry, and a stream that was emptied while a report was under way takes no more. */
+const endedMeanwhile = async (deps: Deps, jobId: string, error: unknown): Promise<undefined> => {
+  if (!(error instanceof RevisionConflict) || isRunning((await findJob(deps, jobId)).state)) throw error;
+  return undefined;
+};
+
 /**
  * Keeps a client's report as an event of the job's telemetry stream and tells the job what follows from it. Reports for a
  * job that has ended are accepted and change nothing. Throws `job-not-found`.
  */
 export const createRecordTelemetry =
   (deps: Deps) =>
-  async (
-    post: Readonly<{ jobId: string; report: Report; fingerprint: string }>,
-    context: CommandContext,
-  ): Promise<Readonly<{ position: bigint | undefined }>> => {
-    const { state, onlyDisk } = await findJob(deps, post.jobId);
+  async (post: Post, context: CommandContext): Promise<Readonly<{ position: bigint | undefined }>> => {
+    const job = await findJob(deps, post.jobId);
+    const { state } = job;
     if (!isRunning(state)) return { position: undefined };
-    const { backupId: jobId, backupType, disks } = state;
-    const stream = streamOf.telemetry(jobId);
-    const reported = await handle(
-      deps.store,
-      { decider: telemetryDecider, stream },
-      {
-        type: 'ReportProgress',
-        data: {
-          ...{ jobId, at: deps.clock.now(), fingerprint: post.fingerprint, report: post.report, onlyDisk },
-          job: { backupType, disks },
-        },
-      },
-      context,
+    const stream = streamOf.telemetry(state.backupId);
+    const reported = await keepReport(deps, job, post, context).catch((error: unknown) =>
+      endedMeanwhile(deps, post.jobId, error),
     );
+    if (!reported) return { position: undefined };
     if (reported.first) await deps.store.bound(stream, bounds);
     const [event] = reported.events;
     const followed = event ? await follow(deps, state, event.data, context) : undefined;

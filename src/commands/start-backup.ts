@@ -74,19 +74,31 @@ const orderDisks = (vmName: string, discovered: readonly DiscoveredDisk[]): Vm['
   if (discovered.length === 0) {
     throw new DomainError('vm-without-disks', `"${vmName}" has no discovered disks; discover it again`, { vmName });
   }
-  const keyed = discovered.map((disk) => ({ disk, key: diskKeyOf(disk.diskId) ?? Number.MAX_SAFE_INTEGER }));
-  return keyed
-    .toSorted((a, b) => a.key - b.key)
-    .map(({ disk, key }, index) => {
-      const capacityBytes = disk.capacityBytes > 0 ? disk.capacityBytes : disk.sizeGb * gib;
-      if (capacityBytes <= 0) {
-        throw new DomainError('disk-without-size', `${disk.diskId} of "${vmName}" has no size; discover it again`, {
-          disk: disk.diskId,
-        });
-      }
-      const known = key !== Number.MAX_SAFE_INTEGER;
-      return { index, key: known ? key : 2000 + index, capacityBytes, originalPath: disk.vmdkPath };
-    });
+  const ordered = discovered.toSorted((a, b) => placeOf(a) - placeOf(b));
+  const keys = uniqueKeys(ordered);
+  return ordered.map((disk, index) => {
+    const capacityBytes = disk.capacityBytes > 0 ? disk.capacityBytes : disk.sizeGb * gib;
+    if (capacityBytes <= 0) {
+      throw new DomainError('disk-without-size', `${disk.diskId} of "${vmName}" has no size; discover it again`, {
+        disk: disk.diskId,
+      });
+    }
+    return { index, key: keys[index] as number, capacityBytes, originalPath: disk.vmdkPath };
+  });
+};
+
+const placeOf = ({ diskId }: DiscoveredDisk): number => diskKeyOf(diskId) ?? Number.MAX_SAFE_INTEGER;
+
+/** Two disks with one key would be written into one image: a disk whose id tells no key, or a used one, gets a free one. */
+const uniqueKeys = (ordered: readonly DiscoveredDisk[]): readonly number[] => {
+  const told = new Set(ordered.map(placeOf));
+  const used = new Set<number>();
+  return ordered.map(({ diskId }, index) => {
+    let key = diskKeyOf(diskId);
+    if (key === undefined || used.has(key)) for (key = 2000 + index; used.has(key) || told.has(key); ) key += 1;
+    used.add(key);
+    return key;
+  });
 };
 
 const findTarget = async (deps: Deps, repositoryId: string): Promise<Target> => {
@@ -150,6 +162,7 @@ const admit = async (
       type: 'AdmitBackup',
       data: {
         ...{ vmContextId: vm.contextId, backupId, repositoryId: target.repositoryId, backupType, at },
+        requestId: context.commandId,
         newContextId: backupContextIdFor(vm.vmName, unixSeconds(at)),
         diskIndexes: vm.disks.map(({ index }) => index),
         missingImages: backupType === 'incremental' ? await missingImages(deps, state, vm, target.repositoryId) : [],
@@ -174,8 +187,13 @@ const freeBackupId = async (deps: Deps, vmName: string): Promise<string> => {
   }
 };
 
-const disksFor = (vm: Vm, target: Target, active: ActiveBackup, at: string): readonly BackupDisk[] =>
-  vm.disks.map((disk) => {
+/** The second in the id, not the clock's: ids are unique, and so are the files that carry it. */
+const secondOf = (backupId: string): string =>
+  new Date(Number(backupId.slice(backupId.lastIndexOf('-') + 1)) * 1000).toISOString();
+
+const disksFor = (vm: Vm, target: Target, active: ActiveBackup): readonly BackupDisk[] => {
+  const at = secondOf(active.backupId);
+  return vm.disks.map((disk) => {
     const base = active.bases.find(({ index }) => index === disk.index) ?? null;
     const place = { rootPath: target.path, vmContextId: vm.contextId, vmName: vm.vmName, diskIndex: disk.index, at };
     return {
@@ -187,6 +205,7 @@ const disksFor = (vm: Vm, target: Target, active: ActiveBackup, at: string): rea
       base,
     };
   });
+};
 
 /**
  * Admits and records a backup of all disks of one VM; the process manager does the rest. All checks that need no resource
@@ -216,7 +235,7 @@ export const createStartBackup =
       throw error;
     });
     const at = deps.clock.now();
-    const { position } = await handle(
+    const { state, position } = await handle(
       deps.store,
       { decider: backupDecider, stream: streamOf.backup(backupId) },
       {
@@ -226,11 +245,17 @@ export const createStartBackup =
           ...{ backupContextId: active.backupContextId, credentialId: vm.credentialId },
           ...{ repositoryId: target.repositoryId, repositoryPath: target.path, backupType: input.backupType },
           ...{ parentBackupId: active.parentBackupId, policyId: null, tags: input.tags },
-          disks: disksFor(vm, target, active, at),
+          disks: disksFor(vm, target, active),
         },
       },
       command,
     );
+    if (state.status !== 'none' && state.vmContextId !== vm.contextId) {
+      await abandon(deps, vm.contextId, backupId, command);
+      throw new DomainError('backup-already-running', `another VM of that name took ${backupId}; ask again`, {
+        backupId,
+      });
+    }
     return { backupId, position };
   };
 

@@ -27,24 +27,31 @@ export const writeComplete = async (path: string, fill: (file: FileHandle) => Pr
 export const errnoOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+const makeOne = async (path: string): Promise<void> => {
+  try {
+    await mkdir(path, { mode: 0o755 });
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST' || !(await stat(path)).isDirectory()) throw error;
+  }
+};
+
 /**
  * Makes a folder (0755) with those above it; content when it is there. Not `recursive: true`: Node 24 then spins for ever
  * in one of its four file threads where the parent exists and mkdir says ENOENT all the same (`/proc/x`).
  */
 export const makeFolder = async (path: string): Promise<void> => {
   try {
-    await mkdir(path, { mode: 0o755 });
+    await makeOne(path);
   } catch (error) {
-    const code = errnoOf(error);
-    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return;
-    const lacksParent =
-      code === 'ENOENT' &&
-      !(await access(dirname(path)).then(
-        () => true,
-        () => false,
-      ));
-    if (!lacksParent) throw error;
-    await makeFolder(dirname(path));
-    await makeFolder(path);
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    if (!(await exists(dirname(path)))) await makeFolder(dirname(path));
+    // Once more also where the parent is there by now: the other disk of the same VM may just have made it.
+    await makeOne(path);
   }
 };

@@ -12,7 +12,7 @@ type Deps = Readonly<{
   store: EventStore;
   clock: Clock;
   exporter: DiskExporter;
-  leases: Pick<NbdLeases, 'leases'>;
+  leases: Pick<NbdLeases, 'leases' | 'release'>;
   /** The real path of an existing image inside an enabled repository. Throws `image-not-found`, `image-outside-repositories`. */
   resolveImage: (path: string) => Promise<string>;
 }>;
@@ -73,6 +73,13 @@ export const createNbdExports = (deps: Deps) => {
     return started;
   };
 
+  const refuseMismatch = async (pid: number, exportName: string): Promise<void> => {
+    const either = (await exporter.list()).some((each) => each.pid === pid || each.exportName === exportName);
+    if (either) {
+      throw new DomainError('invalid-request', `process ${pid} does not serve ${exportName}; name one of them only`, { pid });
+    }
+  };
+
   const find = async (wanted: Readonly<{ pid?: number; exportName?: string }>): Promise<DiskExport> => {
     const found = (await exporter.list()).find(
       ({ pid, exportName }) =>
@@ -80,6 +87,7 @@ export const createNbdExports = (deps: Deps) => {
         (wanted.exportName === undefined || exportName === wanted.exportName),
     );
     if (found) return found;
+    if (wanted.pid !== undefined && wanted.exportName !== undefined) await refuseMismatch(wanted.pid, wanted.exportName);
     throw new DomainError('nbd-export-not-found', 'no export of this hub matches', {
       ...(wanted.pid === undefined ? {} : { pid: wanted.pid }),
       ...(wanted.exportName === undefined ? {} : { exportName: wanted.exportName }),
@@ -105,6 +113,8 @@ export const createNbdExports = (deps: Deps) => {
       const target = { decider: nbdExportDecider, stream: streamOf.nbdExport(exportId) };
       const data = { exportId, port, reason: 'stopped', detail, at } as const;
       await handle(store, target, { type: 'RecordExportEnd', data }, context);
+      const lease = (await leases.leases()).find((held) => held.port === port);
+      if (lease) await leases.release(lease.jobId, [port], context);
     }
     return pid;
   };

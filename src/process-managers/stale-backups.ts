@@ -1,6 +1,7 @@
 import { handle, load } from '#commands/handle.ts';
 import type { Clock, EventStore, Ids } from '#commands/ports.ts';
 import { backupDecider } from '#domain/backup/decide.ts';
+import { isFinalising } from '#domain/backup/state.ts';
 import { streamOf } from '#domain/streams.ts';
 import { telemetryDecider } from '#domain/telemetry/decide.ts';
 import { runnerContext } from './backup-runner/deps.ts';
@@ -49,25 +50,32 @@ type Deps = Readonly<{
 const duration = (seconds: number): string =>
   seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
 
-/** One sweep over all running backups; the caller repeats it. */
-export const createStaleSweep = (deps: Deps) => async (): Promise<void> => {
+const sweepOne = async (deps: Deps, listed: OpenBackup): Promise<void> => {
   const { store, clock, ids, hubStartedAt, limits } = deps;
+  const { backupId } = listed;
+  // The list may lag: the newest report is asked of the log itself before a job is ended.
+  const { state: telemetry } = await load(store, telemetryDecider, streamOf.telemetry(backupId));
+  const job = telemetry && telemetry.at > listed.lastActivityAt ? { ...listed, lastActivityAt: telemetry.at } : listed;
+  const now = clock.now();
+  const { verdict, silentSeconds } = judge({ ...job, heard: telemetry !== null }, { now, hubStartedAt }, limits);
+  if (verdict === 'alive') return;
+  const target = { decider: backupDecider, stream: streamOf.backup(backupId) };
+  // Once all data is in, the client has nothing more to say; the rest is the hub's own work.
+  if (isFinalising((await load(store, target.decider, target.stream)).state)) return;
+  const reason = `Job stalled - no telemetry for ${duration(silentSeconds)}`;
+  const context = { ...runnerContext(ids, backupId, undefined), actor: 'process:stale-detector' };
+  const command =
+    verdict === 'failed'
+      ? ({ type: 'FailBackup', data: { backupId, kind: 'silence', reason, at: now } } as const)
+      : ({ type: 'MarkStalled', data: { backupId, reason, at: now } } as const);
+  await handle(store, target, command, context);
+};
+
+/** One sweep over all running backups; the caller repeats it. One that cannot be judged does not hide the others. */
+export const createStaleSweep = (deps: Deps) => async (): Promise<void> => {
+  const errors: unknown[] = [];
   for (const listed of await deps.openBackups()) {
-    const { backupId } = listed;
-    // The list may lag: the newest report is asked of the log itself before a job is ended.
-    const { state: telemetry } = await load(store, telemetryDecider, streamOf.telemetry(backupId));
-    const job =
-      telemetry && telemetry.at > listed.lastActivityAt ? { ...listed, lastActivityAt: telemetry.at } : listed;
-    const now = clock.now();
-    const { verdict, silentSeconds } = judge({ ...job, heard: telemetry !== null }, { now, hubStartedAt }, limits);
-    if (verdict === 'alive') continue;
-    const reason = `Job stalled - no telemetry for ${duration(silentSeconds)}`;
-    const target = { decider: backupDecider, stream: streamOf.backup(backupId) };
-    const context = { ...runnerContext(ids, backupId, undefined), actor: 'process:stale-detector' };
-    const command =
-      verdict === 'failed'
-        ? ({ type: 'FailBackup', data: { backupId, kind: 'silence', reason, at: now } } as const)
-        : ({ type: 'MarkStalled', data: { backupId, reason, at: now } } as const);
-    await handle(store, target, command, context);
+    await sweepOne(deps, listed).catch((error: unknown) => errors.push(error));
   }
+  if (errors.length > 0) throw new AggregateError(errors, 'backups that could not be judged');
 };

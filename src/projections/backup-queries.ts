@@ -67,7 +67,11 @@ export const backupQueries = (db: ReadModelDb) => ({
 
   /** Jobs whose process manager still owes something. */
   open: async (): Promise<readonly string[]> => {
-    const rows = await db.selectFrom('backup_jobs').select('backup_id').where('closed', '=', false).execute();
+    const rows = await db
+      .selectFrom('backup_jobs')
+      .select('backup_id')
+      .where((eb) => eb.or([eb('closed', '=', false), eb('removing', '=', true)]))
+      .execute();
     return rows.map((row) => row.backup_id);
   },
 

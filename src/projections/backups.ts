@@ -1,6 +1,6 @@
 import { type ExpressionBuilder, sql } from 'kysely';
 import type { BackupEvent, BackupEventOf } from '#domain/backup/events.ts';
-import { diskBackupIdFor } from '#domain/backup/ids.ts';
+import { diskBackupIdOf } from '#domain/backup/ids.ts';
 import type { ProgressReported, TelemetryEvent } from '#domain/telemetry/events.ts';
 import type { Handler, Projected, Projection, ReadModelDb, Statement } from './projection.ts';
 import type { ReadModel } from './read-model.ts';
@@ -53,7 +53,7 @@ const started = ({ data, position }: On<'BackupStarted'>, db: ReadModelDb): read
         backup_id: backupId,
         disk_index: each.index,
         vmware_disk_key: each.key,
-        disk_backup_id: diskBackupIdFor(data.vmName, each.index, at),
+        disk_backup_id: diskBackupIdOf(each.imagePath),
         capacity_bytes: each.capacityBytes,
         original_path: each.originalPath,
         qcow2_path: each.imagePath,
@@ -104,7 +104,8 @@ const completed = ({ data, position }: On<'BackupCompleted'>, db: ReadModelDb): 
   }),
   ...data.disks.map((each) =>
     disk(db, { backupId: data.backupId, diskIndex: each.diskIndex }).set({
-      status: 'completed',
+      // Without its change id a disk has arrived and no increment can be based on it.
+      status: sql`case when change_id is null then 'transferred' else 'completed' end`,
       image_bytes: each.imageBytes,
       bytes_transferred: each.bytesTransferred,
       total_bytes: sql`greatest(total_bytes, ${each.bytesTransferred})`,
@@ -125,6 +126,8 @@ const failed = ({ data, position }: On<'BackupFailed'>, db: ReadModelDb): readon
   countEnd(db, data, false),
 ];
 
+const open = ['running', 'stalled'] as const;
+
 const reported: Handler<ProgressReported> = ({ data, position }, db) => {
   const { jobId, at, progress, status } = data;
   return [
@@ -139,7 +142,7 @@ const reported: Handler<ProgressReported> = ({ data, position }, db) => {
         ...{ last_telemetry_at: at, last_activity_at: at },
       })
       // A report that was under way when the job ended changes nothing any more.
-      .where('status', 'in', ['running', 'stalled']),
+      .where('status', 'in', open),
     ...progress.disks.map((each) =>
       disk(db, { backupId: jobId, diskIndex: each.index })
         .set({
@@ -148,7 +151,8 @@ const reported: Handler<ProgressReported> = ({ data, position }, db) => {
           progress_percent: each.percent,
           status: each.status === 'transferred' ? 'transferred' : each.status === 'pending' ? 'pending' : 'running',
         })
-        .where('status', 'in', ['pending', 'running', 'transferred']),
+        .where('status', 'in', ['pending', 'running', 'transferred'])
+        .where('backup_id', 'in', db.selectFrom('backup_jobs').select('backup_id').where('status', 'in', open)),
     ),
     ...(status === 'running' ? [snapshot(db, data)] : []),
   ];
@@ -204,7 +208,11 @@ export const backupsProjection: Projection<BackupEvent | TelemetryEvent> = {
       disk(db, data).set({ status: 'transferred', bytes_transferred: data.bytesTransferred, progress_percent: 100 }),
     ],
     DiskChangeIdRecorded: ({ data, position }, db) => [
-      job(db, data.backupId, position).set({ last_activity_at: data.at }),
+      job(db, data.backupId, position).set({
+        last_activity_at: data.at,
+        // After the end there is something to write beside the image.
+        closed: sql<boolean>`closed and status <> 'completed'`,
+      }),
       disk(db, data).set({
         ...{ status: 'completed', change_id: data.changeId, completed_at: data.at, progress_percent: 100 },
         ...(data.bytesTransferred > 0 ? { bytes_transferred: data.bytesTransferred } : {}),
@@ -221,13 +229,15 @@ export const backupsProjection: Projection<BackupEvent | TelemetryEvent> = {
       job(db, data.backupId, position).set({
         closed: true,
         // A job may be closed twice (a late change id); its profile is made once.
-        ...(data.performance === null ? {} : { performance: JSON.stringify(data.performance) }),
+        ...(data.performance === null
+          ? {}
+          : { performance: sql`coalesce(performance, ${JSON.stringify(data.performance)}::jsonb)` }),
       }),
       db.deleteFrom('job_telemetry_snapshots').where('job_id', '=', data.backupId),
     ],
-    BackupRemovalRequested: ({ data, position }, db) => [job(db, data.backupId, position).set({ closed: false })],
+    BackupRemovalRequested: ({ data, position }, db) => [job(db, data.backupId, position).set({ removing: true })],
     BackupRemovalFailed: ({ data, position }, db) => [
-      job(db, data.backupId, position).set({ closed: true, error_message: `removal failed: ${data.reason}` }),
+      job(db, data.backupId, position).set({ removing: false, error_message: `removal failed: ${data.reason}` }),
     ],
     BackupRemoved: removed,
     ProgressReported: reported,

@@ -1,4 +1,4 @@
-import type { ColumnType, JSONColumnType } from 'kysely';
+import type { ColumnType, Generated, JSONColumnType } from 'kysely';
 import type { Performance } from '#domain/backup/events.ts';
 import type { LocalConfig } from '#domain/repository/config.ts';
 import type { BackupType } from '#domain/restore-points/events.ts';
@@ -49,6 +49,8 @@ export type BackupJobTable = {
   last_activity_at: Time;
   /** Everything is freed; until then the job's process manager still owes something. */
   closed: boolean;
+  /** Its deletion was asked for and has neither ended nor failed. */
+  removing: Generated<boolean>;
   /** Position of the newest event that is in this row. */
   position: string;
 };

@@ -81,6 +81,11 @@ export const runProjections = (deps: Deps, signal: AbortSignal): ProjectionRunne
     }
   };
 
+  // Nobody waits for tables that no longer get on.
+  signal.addEventListener('abort', () => {
+    for (const waiter of waiters.splice(0)) waiter.resolve(false);
+  });
+
   const run = async (): Promise<void> => {
     let delayMs = retryDelayMs.first;
     while (!signal.aborted) {
@@ -89,6 +94,7 @@ export const runProjections = (deps: Deps, signal: AbortSignal): ProjectionRunne
         delayMs = retryDelayMs.first;
       } catch (error) {
         if (signal.aborted) return;
+        if (status.problem === null) delayMs = retryDelayMs.first;
         status = { ...status, caughtUp: false, problem: error instanceof Error ? error.message : String(error) };
         deps.onProblem(error);
         await pause(delayMs, signal);
@@ -99,6 +105,7 @@ export const runProjections = (deps: Deps, signal: AbortSignal): ProjectionRunne
 
   const waitFor = async (position: bigint, timeoutMs: number): Promise<boolean> => {
     if (position <= status.position) return true;
+    if (signal.aborted) return false;
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const waiter: Waiter = { position, resolve };
     waiters.push(waiter);

@@ -3,6 +3,7 @@ import { bytesBefore, type Extent, extentList, requestSizeFor, totalBytes } from
 import { JobFailure } from './job-failure.ts';
 import { type NbdTarget, nbdUri } from './nbd-targets.ts';
 import { ProgramFailed, type Programs } from './programs.ts';
+import { meterReads } from './read-meter.ts';
 import type { SnapshotDisk } from './source.ts';
 
 /**
@@ -55,27 +56,64 @@ const lastPercent = (text: string): number | undefined => {
   return percent === undefined ? undefined : Number(percent);
 };
 
+/** What two sources tell of a transfer, never going back. */
+class Progress {
+  readonly #transfer: Transfer;
+  #extents: readonly Extent[] | undefined;
+  #transferredBytes = 0;
+
+  constructor(transfer: Transfer) {
+    this.#transfer = transfer;
+  }
+
+  get totalBytes(): number {
+    return totalBytes(this.#extents ?? []);
+  }
+
+  learn(extents: readonly Extent[]): void {
+    this.#extents = extents;
+    this.#atLeast(0);
+  }
+
+  /** nbdcopy's word: how far through the disk it is. */
+  readonly walked = (text: string): void => {
+    const percent = lastPercent(text);
+    if (percent === undefined) return;
+    this.#atLeast(bytesBefore(this.#extents ?? [], Math.floor((this.#transfer.disk.capacityBytes / 100) * percent)));
+  };
+
+  readonly read = (bytes: number): void => this.#atLeast(bytes);
+
+  #atLeast(bytes: number): void {
+    if (this.#extents === undefined) return;
+    this.#transferredBytes = Math.min(this.totalBytes, Math.max(this.#transferredBytes, bytes));
+    this.#transfer.onProgress(this.#transferredBytes, this.totalBytes);
+  }
+}
+
 /** Resolves to the bytes moved, once the hub's export has flushed them. */
 export const transferDisk = async (transfer: Transfer, programs: Programs, signal: AbortSignal): Promise<number> => {
-  const { disk, plan, extentFile, onProgress } = transfer;
+  const { disk, plan, extentFile } = transfer;
   if (plan.kind === 'changes' && plan.extents.length === 0) return 0;
   if (plan.kind === 'changes') await writeFile(extentFile, extentList(plan.extents), { mode: 0o600 });
-  const known = plan.kind === 'changes' ? Promise.resolve(plan.extents) : disk.dataExtents(signal);
-  let extents: readonly Extent[] | undefined;
-  const report = (text: string) => {
-    const percent = lastPercent(text);
-    if (percent === undefined || extents === undefined) return;
-    onProgress(bytesBefore(extents, Math.floor((disk.capacityBytes / 100) * percent)), totalBytes(extents));
+  const progress = new Progress(transfer);
+  const extents = plan.kind === 'changes' ? Promise.resolve(plan.extents) : disk.dataExtents(signal);
+  await Promise.all([copy(transfer, progress, programs, signal), extents.then((list) => progress.learn(list))]);
+  return progress.totalBytes;
+};
+
+const copy = async (transfer: Transfer, progress: Progress, programs: Programs, signal: AbortSignal): Promise<void> => {
+  let stopMeter: (() => void) | undefined;
+  const onStart = (pid: number) => {
+    stopMeter = meterReads(pid, progress.read);
   };
-  const learn = known.then((list) => {
-    extents = list;
-    onProgress(0, totalBytes(list));
-  });
-  const copy = programs.run(commandOf(transfer), { onProgress: report }, signal).catch((error: unknown) => {
+  try {
+    await programs.run(commandOf(transfer), { onStart, onProgress: progress.walked }, signal);
+  } catch (error) {
     signal.throwIfAborted();
     const reason = error instanceof ProgramFailed ? error.message : String(error);
-    throw new JobFailure('transfer_failed', `transfer of ${disk.label} failed: ${reason}`, { cause: error });
-  });
-  await Promise.all([copy, learn]);
-  return totalBytes(extents ?? []);
+    throw new JobFailure('transfer_failed', `transfer of ${transfer.disk.label} failed: ${reason}`, { cause: error });
+  } finally {
+    stopMeter?.();
+  }
 };

@@ -8,6 +8,7 @@ export type RunOptions = Readonly<{
   timeoutMs?: number;
   /** For work nobody waits for yet: behind a backup's own programs, yet not starved by other people's. */
   background?: boolean;
+  onStart?: (pid: number) => void;
   /** Called with what the program writes to file descriptor 3, as it comes. */
   onProgress?: (text: string) => void;
 }>;
@@ -35,10 +36,14 @@ export type Programs = Readonly<{
   run(command: readonly [string, ...string[]], options: RunOptions, signal: AbortSignal): Promise<string>;
 }>;
 
-const start = (argv: readonly string[], { timeoutMs, onProgress }: RunOptions, signal: AbortSignal) => {
+type Command = Readonly<{ argv: readonly string[]; cleanup: boolean }>;
+
+const start = ({ argv, cleanup }: Command, { timeoutMs, onStart, onProgress }: RunOptions, signal: AbortSignal) => {
   const [file = '', ...args] = argv;
   const child = execa(file, args, {
     cancelSignal: signal,
+    // execa's own cleanup ends the node at the first SIGTERM, before it could stop in order, if it sees no other handler.
+    cleanup,
     forceKillAfterDelay: killAfterMs,
     ...(timeoutMs === undefined ? {} : { timeout: timeoutMs }),
     stdio: ['ignore', 'pipe', 'pipe', ...(onProgress === undefined ? [] : (['pipe'] as const))],
@@ -48,6 +53,7 @@ const start = (argv: readonly string[], { timeoutMs, onProgress }: RunOptions, s
     extendEnv: false,
     reject: false,
   });
+  if (child.pid !== undefined) onStart?.(child.pid);
   const progress = child.stdio[3];
   if (onProgress !== undefined && progress && 'on' in progress) {
     progress.on('data', (chunk: Buffer) => onProgress(chunk.toString()));
@@ -70,7 +76,8 @@ export const createPrograms = async (): Promise<Programs> => {
     run: async (command, options, signal) => {
       signal.throwIfAborted();
       const polite = options.background === true ? ['nice', '-n', '5'] : [];
-      const result = await start([...dieWithUs, ...polite, ...command], options, signal);
+      const argv = [...dieWithUs, ...polite, ...command];
+      const result = await start({ argv, cleanup: dieWithUs.length === 0 }, options, signal);
       if (!result.failed) return String(result.stdout);
       signal.throwIfAborted();
       const stderr = String(result.stderr ?? '');

@@ -1,7 +1,7 @@
 import type { Decider } from '../decider.ts';
 import { DomainError } from '../errors.ts';
 import type { BackupEvent, BackupEventOf, FailureKind } from './events.ts';
-import { type BackupState, evolve, initialState, isRunning, type KnownBackup } from './state.ts';
+import { type BackupState, evolve, initialState, isFinalising, isRunning, type KnownBackup } from './state.ts';
 
 type OfBackup = Readonly<{ backupId: string; at: string }>;
 
@@ -65,6 +65,9 @@ const diskFor = (job: KnownBackup, data: RecordChangeId) => {
     });
   }
   if (named.changeId === null || named.changeId === data.changeId) return named;
+  // A repeat of what was put right before must not be put onto yet another disk.
+  const repeated = job.disks.find((disk) => disk.changeId === data.changeId);
+  if (repeated) return repeated;
   const open = job.disks.find((disk) => disk.changeId === null);
   if (open) return open;
   throw new DomainError('change-id-conflict', `disk ${named.index} already holds another change id`, {
@@ -136,7 +139,7 @@ const isNews = (step: StepEvent, job: KnownBackup): boolean => {
 
 const requestRemoval = (data: OfBackup, state: BackupState): readonly BackupEvent[] => {
   const job = known(state, data.backupId);
-  if (isRunning(job) || !job.closed) {
+  if (isRunning(job)) {
     throw new DomainError('backup-running', `${job.backupId} has not ended yet; delete it when it has`, {
       status: job.status,
     });
@@ -153,7 +156,8 @@ const decide = (command: BackupCommand, state: BackupState): readonly BackupEven
       return command.data.steps.filter((step) => isNews(step, job));
     }
     case 'RecordExportDeath': {
-      if (!isRunning(state)) return [];
+      // With all data in, exports are meant to end: whether one ended in order is what its stop tells, also after a restart.
+      if (!isRunning(state) || isFinalising(state)) return [];
       const disk = state.disks.find(({ index }) => index === command.data.diskIndex);
       // A death may be told before the start: the process ended while its start was being recorded.
       if (disk?.export !== 'running' && disk?.export !== 'wanted') return [];

@@ -50,6 +50,10 @@ export const imagePathFor = (
   return `${place.rootPath.replace(/\/+$/, '')}/${safe(place.vmContextId)}/disk-${place.diskIndex}/${file}`;
 };
 
+/** The id that a path made by `imagePathFor` is named for. */
+export const diskBackupIdOf = (imagePath: string): string =>
+  imagePath.slice(imagePath.lastIndexOf('/') + 1).replace(/\.qcow2$/, '');
+
 /** The name of an export process: the same before and after a crash. */
 export const exportIdFor = (backupId: string, diskIndex: number): string => `${backupId}-disk${diskIndex}`;
 

@@ -12,7 +12,7 @@ export const narrate = (event: BackupEvent): string => {
     case 'BackupStarted': {
       const { backupType, vmName, disks, repositoryId, parentBackupId } = event.data;
       const base = parentBackupId === null ? '' : `, based on ${parentBackupId}`;
-      return `Started a ${backupType} backup of ${vmName} (${plural(disks.length, 'disk')}) into ${repositoryId}${base}.`;
+      return `Started ${backupType === 'full' ? 'a full' : 'an incremental'} backup of ${vmName} (${plural(disks.length, 'disk')}) into ${repositoryId}${base}.`;
     }
     case 'DiskImageCreated':
       return `Created the image of disk ${event.data.diskIndex}: ${event.data.imagePath}.`;

@@ -25,6 +25,7 @@ export type BackupJob = Readonly<{
   startedAt: string;
   disks: readonly DiskState[];
   transfer: 'wanted' | 'requested' | 'accepted' | 'cancelled';
+  /** True from the start: only the pool knows what a hub took before it died, so giving back is always owed. */
   portsHeld: boolean;
   failure: Readonly<{ kind: FailureKind; reason: string; facts: Readonly<Record<string, string | number>> }> | null;
   /** Everything the job needed is freed and its telemetry is rolled up: nothing is owed any more. */
@@ -62,7 +63,7 @@ const started = ({ data }: BackupEventOf<'BackupStarted'>): BackupState => ({
     bytesTransferred: 0,
   })),
   transfer: 'wanted',
-  portsHeld: false,
+  portsHeld: true,
   failure: null,
   closed: false,
   removal: 'none',
@@ -97,7 +98,7 @@ export const evolve = (state: BackupState, event: BackupEvent): BackupState => {
     case 'ExportPortLost':
       return withDisk(state, event.data.diskIndex, { port: null });
     case 'DiskExportStarted':
-      return withDisk(state, event.data.diskIndex, { export: 'running' });
+      return withDisk(state, event.data.diskIndex, { export: 'running', port: event.data.port });
     case 'DiskExportDied':
       return withDisk(state, event.data.diskIndex, { export: 'died' });
     case 'TransferRequested':

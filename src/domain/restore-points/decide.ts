@@ -14,6 +14,8 @@ export type AdmitBackup = Readonly<{
   data: Readonly<{
     vmContextId: string;
     backupId: string;
+    /** The same for every repeat of one request. */
+    requestId: string;
     repositoryId: string;
     backupType: BackupType;
     /** Taken when this is the VM's first backup in the repository. */
@@ -72,11 +74,16 @@ const noBase = (diskIndex: number, why: string): never => {
   );
 };
 
-/** What each disk's increment is based on; throws unless every disk has a usable head. */
-const basesFor = ({ data }: AdmitBackup, state: RestorePointsState): readonly PointDisk[] =>
-  data.diskIndexes.map((index) => {
+/**
+ * What each disk's increment is based on; throws unless every disk has a usable head. All of them must be of one backup: a
+ * disk that the newest one lacks was added since, and its own older head would hang on a chain that nobody follows.
+ */
+const basesFor = ({ data }: AdmitBackup, state: RestorePointsState): readonly PointDisk[] => {
+  const newest = state.points.findLast((point) => point.repositoryId === data.repositoryId);
+  return data.diskIndexes.map((index) => {
     const head = headOf(state, data.repositoryId, index);
     if (!head) return noBase(index, 'has no completed backup in this repository');
+    if (head.point !== newest) return noBase(index, `is not part of ${newest?.backupId}`);
     if (head.disk.changeId === null) return noBase(index, `has no change id in ${head.point.backupId}`);
     if (state.removing.includes(head.point.backupId))
       return noBase(index, 'is based on a backup that is being removed');
@@ -84,10 +91,11 @@ const basesFor = ({ data }: AdmitBackup, state: RestorePointsState): readonly Po
     if (lost) return noBase(index, `lost an image of its chain (${lost.imagePath})`);
     return head.disk;
   });
+};
 
 const admit = (command: AdmitBackup, state: RestorePointsState): readonly RestorePointsEvent[] => {
-  const { vmContextId, backupId, repositoryId, backupType, endedBackupId, at } = command.data;
-  if (state.active?.backupId === backupId) return [];
+  const { vmContextId, backupId, requestId, repositoryId, backupType, endedBackupId, at } = command.data;
+  if (state.active?.backupId === backupId && state.active.requestId === requestId) return [];
   if (state.active && state.active.backupId !== endedBackupId) {
     throw new DomainError(
       'backup-already-running',
@@ -101,7 +109,7 @@ const admit = (command: AdmitBackup, state: RestorePointsState): readonly Restor
   const parent = bases[0] ? headOf(state, repositoryId, bases[0].index)?.point.backupId : undefined;
   const context = state.contexts.find((known) => known.repositoryId === repositoryId);
   const active: ActiveBackup = {
-    ...{ backupId, repositoryId, type: backupType, bases },
+    ...{ backupId, requestId, repositoryId, type: backupType, bases },
     backupContextId: context?.backupContextId ?? command.data.newContextId,
     parentBackupId: parent ?? null,
     admittedAt: at,
@@ -156,14 +164,18 @@ const withContext = ({ contexts }: RestorePointsState, active: ActiveBackup): Re
   return known ? contexts : [...contexts, { repositoryId, backupContextId }];
 };
 
+/** The slot may be another backup's by now. */
+const withoutActive = (state: RestorePointsState, backupId: string): RestorePointsState =>
+  state.active?.backupId === backupId ? { ...state, active: null } : state;
+
 const evolve = (state: RestorePointsState, event: RestorePointsEvent): RestorePointsState => {
   switch (event.type) {
     case 'BackupAdmitted':
       return { ...state, active: event.data.active, contexts: withContext(state, event.data.active) };
     case 'BackupAbandoned':
-      return { ...state, active: null };
+      return withoutActive(state, event.data.backupId);
     case 'RestorePointAdded':
-      return { ...state, active: null, points: [...state.points, event.data.point] };
+      return { ...withoutActive(state, event.data.point.backupId), points: [...state.points, event.data.point] };
     case 'LateChangeIdRecorded': {
       const { backupId, diskIndex, changeId } = event.data;
       const points = state.points.map((point) =>

@@ -26,6 +26,8 @@ export type RestorePoint = Readonly<{
 /** The one backup of this VM that runs now. */
 export type ActiveBackup = Readonly<{
   backupId: string;
+  /** Whose request it was: two requests in one second propose the same id, and only one of them may have it. */
+  requestId: string;
   /** The history of this VM in this repository; made with the first backup there. */
   backupContextId: string;
   repositoryId: string;

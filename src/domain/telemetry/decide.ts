@@ -139,15 +139,27 @@ const merge = (progress: Progress, data: ReportProgress['data']): Progress => {
   };
 };
 
-/** The disks that an outdated report says are done: its numbers are dropped, what it tells of the end still counts. */
-const markDone = (progress: Progress, { report }: ReportProgress['data']): Progress => ({
-  ...progress,
-  disks: progress.disks.map((disk) =>
-    report.disks.some(({ index, status }) => index === disk.index && status === 'transferred')
-      ? { ...disk, status: 'transferred', percent: 100 }
-      : disk,
-  ),
-});
+/**
+ * The disks that an outdated report says are done: its numbers are dropped, what it tells of the end still counts. One that
+ * names no disk of several counts for none: which disk it meant is not known any more, and to end the wrong one is worse.
+ */
+const doneDisks = (progress: Progress, { report, onlyDisk }: ReportProgress['data']): readonly number[] => {
+  const listed = onlyDisk === null ? report.disks : [];
+  const [first, second] = progress.disks;
+  const meant = onlyDisk ?? (second || listed.length > 0 ? undefined : first?.index);
+  const done = listed.filter(({ status }) => status === 'transferred').map(({ index }) => index);
+  return meant !== undefined && report.status === 'completed' ? [...done, meant] : done;
+};
+
+const markDone = (progress: Progress, data: ReportProgress['data']): Progress => {
+  const done = doneDisks(progress, data);
+  return {
+    ...progress,
+    disks: progress.disks.map((disk) =>
+      done.includes(disk.index) ? { ...disk, status: 'transferred', percent: 100 } : disk,
+    ),
+  };
+};
 
 const decide = ({ data }: ReportProgress, state: TelemetryState): readonly TelemetryEvent[] => {
   const { jobId, at, fingerprint, report } = data;

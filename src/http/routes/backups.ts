@@ -10,6 +10,7 @@ import type { BackupQueries } from '#projections/backup-queries.ts';
 import type { vmContextQueries } from '#projections/vm-contexts.ts';
 import { ChangeIdReply, CompleteBody, CompleteReply } from '#wire/client-callbacks.ts';
 import { answer, type Endpoint, resource } from '../route.ts';
+import { plainText, requiredText } from './plain-text.ts';
 import { chainEndpoints } from './backup-chain.ts';
 import { diskIndex, filter } from './backup-query.ts';
 import {
@@ -50,11 +51,11 @@ export type BackupRoutesDeps = Readonly<{
 }>;
 
 const StartBody = z.object({
-  vm_name: z.string().min(1).max(255),
+  vm_name: requiredText(),
   repository_id: z.string().min(1),
   backup_type: z.enum(['full', 'incremental']),
   policy_id: z.string().min(1).optional(),
-  tags: z.record(z.string().max(128), z.string().max(1024)).optional(),
+  tags: z.record(plainText(128), plainText(1024)).optional(),
   vm_context_id: z.string().min(1).optional(),
 });
 

@@ -49,17 +49,20 @@ const errorOf = (error: TelemetryPost['error']): string | null => {
 
 const maxErrorLength = 2000;
 
+/** Control characters say nothing to a reader, and PostgreSQL refuses NUL: one such text would stop the read models. */
+const printable = (text: string): string => text.replaceAll(/\p{Cc}+/gu, ' ').trim();
+
 const reportOf = (post: TelemetryPost): Report => ({
   // An empty status means running: some clients leave it out.
   status: post.status || 'running',
-  phase: (post.current_phase ?? '').slice(0, 50),
+  phase: printable(post.current_phase ?? '').slice(0, 50),
   bytesTransferred: post.bytes_transferred ?? 0,
   totalBytes: post.total_bytes ?? 0,
   speedBps: post.transfer_speed_bps ?? 0,
   etaSeconds: Math.max(0, Math.round(post.eta_seconds ?? 0)),
   percent: clamp(post.progress_percent ?? 0, 0, 100),
   disks: (post.disks ?? []).map(diskOf),
-  error: errorOf(post.error)?.slice(0, maxErrorLength) ?? null,
+  error: printable(errorOf(post.error) ?? '').slice(0, maxErrorLength) || null,
   timestamp: timestampOf(post.timestamp),
 });
 

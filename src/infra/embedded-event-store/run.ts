@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 import { DataDirInUse, publishAddress, withdrawAddress } from './data-dir.ts';
 import { createEventStoreServer, type EventStoreServer } from './server.ts';
@@ -28,6 +28,12 @@ const say = (sentence: string): void => {
   process.stderr.write(`${sentence}\n`);
 };
 
+const refusalOf = ({ host = '127.0.0.1', port = 0 }: RunEventStoreOptions): string | undefined => {
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) return 'The port of the event store must be 0 to 65535.';
+  if (loopback.has(host)) return undefined;
+  return `The event store cannot listen on ${host}: without TLS and users it listens on loopback only.`;
+};
+
 const stopRequested = (exitWithParent: boolean): AbortSignal => {
   const controller = new AbortController();
   const stop = () => controller.abort();
@@ -54,7 +60,7 @@ const start = async (options: RunEventStoreOptions, stop: AbortSignal): Promise<
     } catch (error) {
       const mayBeFreeSoon = error instanceof DataDirInUse && performance.now() < giveUpAt;
       if (!mayBeFreeSoon || stop.aborted) throw error;
-      await setTimeout(takeOverIntervalMs);
+      await pause(takeOverIntervalMs);
     }
   }
 };
@@ -76,15 +82,15 @@ const serve = async (options: RunEventStoreOptions, stop: AbortSignal): Promise<
  * of JSON once it is ready; returns the exit code.
  */
 export const runEventStore = async (options: RunEventStoreOptions): Promise<number> => {
-  const { host = '127.0.0.1' } = options;
-  if (!loopback.has(host)) {
-    say(`The event store cannot listen on ${host}: without TLS and users it listens on loopback only.`);
+  const refusal = refusalOf(options);
+  if (refusal !== undefined) {
+    say(refusal);
     return 1;
   }
   setLogVerbosity(logVerbosity.NONE); // its errors reach the caller; here it would repeat them in words of its own
   const stop = stopRequested(options.exitWithParent ?? false);
   stop.addEventListener('abort', () => {
-    globalThis.setTimeout(() => process.exit(1), stopTimeoutMs).unref();
+    setTimeout(() => process.exit(1), stopTimeoutMs).unref();
   });
   try {
     await serve(options, stop);

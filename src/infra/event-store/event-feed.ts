@@ -101,17 +101,20 @@ export const createEventFeed = ({
     } finally {
       signal.removeEventListener('abort', ring);
       await subscription.unsubscribe().catch(() => undefined);
-      subscription.destroy();
+      // Read to its end instead of destroyed: the client waits for the call below it to finish when it is disposed of.
+      subscription.resume();
     }
   }
 
   const head: EventFeed['head'] = (signal) =>
     withRetry(
       async () => {
+        let newest = 0n;
+        // Read to its end, for the same reason as above.
         for await (const { event } of client.readAll({ direction: BACKWARDS, fromPosition: END, maxCount: 1 })) {
-          if (event) return event.position.commit;
+          if (event) newest = event.position.commit;
         }
-        return 0n;
+        return newest;
       },
       defaultRetry,
       signal,

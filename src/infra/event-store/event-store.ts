@@ -32,6 +32,15 @@ export type EventStoreOptions = Readonly<{
 /** Events a page; streams of jobs have about thirty, so one page is the rule. */
 const pageSize = 256;
 
+/**
+ * PostgreSQL stores no NUL in text, so one in an event (what a broken node answered, what a program printed) would stop the
+ * read models for good. It means nothing to anybody: it becomes the replacement character.
+ */
+const withoutNul = (data: object): Record<string, unknown> => {
+  const text = JSON.stringify(data);
+  return JSON.parse(text.includes('\\u0000') ? text.replaceAll('\\u0000', '\\ufffd') : text);
+};
+
 /** All access to EventStoreDB for commands: reads one stream, appends with an expected revision. */
 export const createEventStore = ({ client, upcast, versions, retry = defaultRetry }: EventStoreOptions): EventStore => {
   const page = async <E extends DomainEvent>(
@@ -101,7 +110,7 @@ export const createEventStore = ({ client, upcast, versions, retry = defaultRetr
       jsonEvent({
         id: eventIdFor(context.commandId, stream, expected + BigInt(index)),
         type,
-        data: data as Record<string, unknown>,
+        data: withoutNul(data),
         metadata: { ...metadata, v: versions[type] ?? 1 },
       }),
     );

@@ -14,19 +14,19 @@ export type ClusterSizes = Readonly<{ base: string; overlay: string }>;
 
 /**
  * Bases get 1 MiB clusters: a full copy of 2 GiB takes 2.2 s with them and 4.1 s with 64 KiB, and fewer tables serve
- * larger disks from memory. No preallocation: it would save some of that, but costs 9 ms of every start and makes an
+ * larger disks from memory. No preallocation: it would save a part of that, but costs 9 ms of every start and makes an
  * empty image look full.
  *
  * Overlays get 512 KiB clusters with 32 subclusters of 16 KiB. A change of 64 KiB must not cost a whole cluster: plain
- * 1 MiB clusters store 823 MiB for 100 MiB of change. Measured on a 1 GiB disk (time of transfer; stored):
+ * 1 MiB clusters store 823 MiB for 100 MiB of change, plain 128 KiB ones 190 MiB. Measured on a 1 GiB disk, medians of
+ * one series on a busy host; the last column is `qemu-img create`:
  *
- * | clusters              | 1600 x 64 KiB changed | 100 x 1 MiB  | all changed | empty image | make |
- * |-----------------------|-----------------------|--------------|-------------|-------------|------|
- * | 64 KiB                | 0.40 s, 100 MiB       | 0.22 s, 100  | 2.1 s       | 0.2 MiB     | 11 ms|
- * | 128 KiB               | 0.41 s, 190 MiB       | 0.21 s, 100  |             |             |      |
- * | 256 KiB + subclusters | 0.28 s, 101 MiB       | 0.21 s, 101  | 2.0 s       | 0.8 MiB     | 10 ms|
- * | 512 KiB + subclusters |                       |              | 1.4 s       | 1.5 MiB     | 13 ms|
- * | 1 MiB + subclusters   | 0.26 s, 104 MiB       | 0.21 s, 104  | 1.3 s       | 3.1 MiB     | 22 ms|
+ * | clusters              | 1600 x 64 KiB changed | 100 x 1 MiB changed | all changed | empty image | make  |
+ * |-----------------------|-----------------------|---------------------|-------------|-------------|-------|
+ * | 64 KiB                | 0.43 s, 100 MiB       | 0.42 s, 100 MiB     | 2.1 s       | 0.2 MiB     | 11 ms |
+ * | 256 KiB + subclusters | 0.39 s, 101 MiB       | 0.33 s, 101 MiB     | 2.0 s       | 0.8 MiB     | 10 ms |
+ * | 512 KiB + subclusters | 0.39 s, 102 MiB       | 0.37 s, 102 MiB     | 1.4 s       | 1.5 MiB     | 13 ms |
+ * | 1 MiB + subclusters   | 0.41 s, 104 MiB       | 0.38 s, 104 MiB     | 1.3 s       | 3.1 MiB     | 22 ms |
  */
 const measuredBest: ClusterSizes = {
   base: 'cluster_size=1M',

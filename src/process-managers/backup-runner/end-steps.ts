@@ -168,14 +168,22 @@ const rollUp = async ({ job, deps, signal }: Work) => {
 /** After the end: what lies beside the images, the profile of the transfer, and the raw telemetry's truncation. */
 export const close = async (work: Work): Promise<void> => {
   const { job, deps, context } = work;
-  const { backupId, vmContextId } = job;
+  const { backupId } = job;
   if (job.status === 'completed') {
     await passOnChangeIds(work);
     await writeSideFiles(work).catch(ignoreLostImages);
-  } else await abandon(deps, vmContextId, backupId, context);
+  } else await withdraw(work);
   const { performance, last, stream } = await rollUp(work);
   await tellJob(deps, { type: 'CloseBackup', data: { backupId, performance, at: deps.clock.now() } }, context);
   if (last >= 0n) await deps.store.bound(stream, { truncateBefore: last + 1n });
+};
+
+/** The job may have failed after its restore point was registered and before it was completed. */
+const withdraw = async (work: Work): Promise<void> => {
+  const { job, deps, context } = work;
+  const { backupId, vmContextId } = job;
+  await tellRestorePoints(work, { type: 'FinishRemoval', data: { vmContextId, backupId, at: deps.clock.now() } });
+  await abandon(deps, vmContextId, backupId, context);
 };
 
 /** Change ids that came while the job was being completed are not in its restore point yet. */

@@ -53,7 +53,7 @@ const perform = async (intent: Intent, work: Work): Promise<readonly StepEvent[]
 
 /** What was done is recorded even when something beside it failed: it must be freed later. */
 const performAll = async (intents: readonly Intent[], work: Work): Promise<void> => {
-  const { job, deps, context } = work;
+  const { job, deps, context, signal } = work;
   const { backupId } = job;
   const results = await Promise.allSettled(intents.map((intent) => perform(intent, work)));
   const steps = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
@@ -62,7 +62,8 @@ const performAll = async (intents: readonly Intent[], work: Work): Promise<void>
   }
   const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
   const failure = errors.find((error) => error instanceof JobFailure);
-  if (failure) {
+  // What fails while the hub stops proves nothing about the job: the next start finds out.
+  if (failure && !signal.aborted) {
     const { kind, message: reason, facts } = failure;
     const data = { backupId, kind, reason, facts, at: deps.clock.now() };
     await tellJob(deps, { type: 'FailBackup', data }, context);

@@ -2,8 +2,9 @@ import { handle, load } from '#commands/handle.ts';
 import type { EventFeed } from '#commands/ports.ts';
 import { backupDecider } from '#domain/backup/decide.ts';
 import { exportIdFor } from '#domain/backup/ids.ts';
-import { isRunning } from '#domain/backup/state.ts';
+import { isFinalising, isRunning } from '#domain/backup/state.ts';
 import { nbdExportDecider } from '#domain/nbd-export/nbd-export.ts';
+import { nbdPortsDecider } from '#domain/nbd-ports/nbd-ports.ts';
 import { idFromStream, prefixOf, streamOf } from '#domain/streams.ts';
 import { backupOfExport } from '../export-owner.ts';
 import { createLooks } from '../one-at-a-time.ts';
@@ -79,6 +80,11 @@ export const runBackups = (options: RunnerOptions, signal: AbortSignal): BackupR
     const target = { decider: nbdExportDecider, stream: streamOf.nbdExport(exportId) };
     const data = { exportId, port, reason: 'died', detail, at } as const;
     await handle(deps.store, target, { type: 'RecordExportEnd', data }, context);
+    const ports = { decider: nbdPortsDecider, stream: streamOf.nbdPorts(deps.pool.storageNode) };
+    const lease = (await load(deps.store, ports.decider, ports.stream)).state.leases.find((held) => held.port === port);
+    if (!lease) return;
+    const released = { jobId: lease.jobId, ports: [port], reason: 'released', at } as const;
+    await handle(deps.store, ports, { type: 'ReleasePorts', data: released }, context);
   };
 
   /** What runs but belongs to no unfinished job is stopped: its hub died between the start and the record, or after the end. */
@@ -94,7 +100,8 @@ export const runBackups = (options: RunnerOptions, signal: AbortSignal): BackupR
   /** Exports that ended while no hub was there to see it. */
   const recordLostExports = async (backupId: string): Promise<void> => {
     const { state } = await load(deps.store, backupDecider, streamOf.backup(backupId));
-    if (!isRunning(state)) return;
+    // Of a job whose data is all in, the stop tells whether the export had ended in order.
+    if (!isRunning(state) || isFinalising(state)) return;
     const alive = new Set((await deps.exporter.list()).map(({ exportId }) => exportId));
     const lost = state.disks.find((disk) => disk.export === 'running' && !alive.has(exportIdFor(backupId, disk.index)));
     if (!lost) return;
@@ -137,6 +144,7 @@ export const runBackups = (options: RunnerOptions, signal: AbortSignal): BackupR
         await follow();
       } catch (error) {
         if (signal.aborted) break;
+        if (status.running) delayMs = retryMs.first;
         status = { ...status, running: false, problem: error instanceof Error ? error.message : String(error) };
         onProblem({ what: 'the feed of backups broke and is opened again', error });
         await pause(delayMs, signal);

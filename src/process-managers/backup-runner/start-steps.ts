@@ -2,7 +2,7 @@ import { handle, load } from '#commands/handle.ts';
 import type { StepEvent } from '#domain/backup/decide.ts';
 import type { FailureKind } from '#domain/backup/events.ts';
 import { exportIdFor } from '#domain/backup/ids.ts';
-import type { DiskState } from '#domain/backup/state.ts';
+import { type DiskState, isRunning } from '#domain/backup/state.ts';
 import { DomainError } from '#domain/errors.ts';
 import { nbdPortsDecider } from '#domain/nbd-ports/nbd-ports.ts';
 import { streamOf } from '#domain/streams.ts';
@@ -119,8 +119,9 @@ export const startExport = async (disk: DiskState, port: number, work: Work): Pr
   const { index: diskIndex, exportName, imagePath } = disk;
   const request = { exportName, imagePath, port, readOnly: false, sharedConnections };
   try {
-    const { pid } = await deps.exporter.start({ exportId: exportIdFor(backupId, diskIndex), ...request }, signal);
-    const data = { backupId, diskIndex, port, pid, exportName, imagePath, sharedConnections, at: deps.clock.now() };
+    const started = await deps.exporter.start({ exportId: exportIdFor(backupId, diskIndex), ...request }, signal);
+    // One that an earlier hub started runs where that hub put it.
+    const data = { backupId, diskIndex, port: started.port, pid: started.pid, exportName, imagePath, sharedConnections, at: deps.clock.now() };
     return [{ type: 'DiskExportStarted', data }];
   } catch (error) {
     if (error instanceof PortTaken) return losePort(disk, error, work);
@@ -169,7 +170,9 @@ export const requestTransfer = async (work: Work): Promise<readonly StepEvent[]>
       data: { backupId, nbdTargets: targets, at: deps.clock.now() },
     };
     const steps = { backupId, steps: [requested], at: deps.clock.now() };
-    await tellJob(deps, { type: 'RecordSteps', data: steps }, context);
+    const { state } = await tellJob(deps, { type: 'RecordSteps', data: steps }, context);
+    // It may have failed meanwhile, and most clients cannot be called back.
+    if (!isRunning(state)) return [];
     const { pid } = await deps.node.startBackup(
       {
         ...{ jobId: backupId, vmName, vmPath, ...login, nbdTargets: targets, backupType },

@@ -49,14 +49,19 @@ const owedToComplete = (job: KnownBackup): readonly Intent[] => {
   return job.portsHeld ? [{ do: 'release-ports' }] : [{ do: 'complete' }];
 };
 
-/** Whatever the job took is given back, in the order in which it may still be in use. */
+/**
+ * Whatever the job took is given back, in the order in which it may still be in use: an image after its export, the ports
+ * after all exports. What fails holds up only what depends on it.
+ */
 const owedAfterFailure = (job: KnownBackup): readonly Intent[] => {
   if (job.transfer === 'requested' || job.transfer === 'accepted') return [{ do: 'cancel-transfer' }];
   const stops = owedToStop(job);
-  if (stops.length > 0) return stops;
   const freeing: readonly Intent[] = [
-    ...(job.portsHeld ? [{ do: 'release-ports' } as const] : []),
-    ...job.disks.filter((disk) => disk.image !== 'deleted').map((disk) => ({ do: 'delete-image', disk }) as const),
+    ...stops,
+    ...(job.portsHeld && stops.length === 0 ? [{ do: 'release-ports' } as const] : []),
+    ...job.disks
+      .filter((disk) => isOver(disk) && disk.image !== 'deleted')
+      .map((disk) => ({ do: 'delete-image', disk }) as const),
   ];
   return freeing.length > 0 ? freeing : [{ do: 'close' }];
 };

@@ -7,7 +7,7 @@ import { Refusal } from '../refusal.ts';
 import type { Login, Source, SourceVm } from '../source.ts';
 import { Catalog, type LiveVm } from './disk-image/catalog.ts';
 import { discoveredVm, matchesFilter } from './disk-image/discovery.ts';
-import { probeAio } from './disk-image/image-info.ts';
+import { probeReader } from './disk-image/image-info.ts';
 import { diskLabel, type SnapshotLimits } from './disk-image/tracked-vm.ts';
 import { Tracker } from './disk-image/tracker.ts';
 import { firstDiskKey } from './disk-image/vm-file.ts';
@@ -47,9 +47,9 @@ export const createDiskImageSource = async (
 ): Promise<Source> => {
   const folder = join(options.dataDir, 'mirrors');
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const aio = await probeAio(options.dataDir, programs, AbortSignal.timeout(probeTimeoutMs));
-  const catalog = new Catalog(options.root, { programs, aio }, log);
-  const tracker = new Tracker(catalog, { programs, aio }, log, { folder, pollMs: options.pollMs });
+  const reader = await probeReader(options.dataDir, programs, AbortSignal.timeout(probeTimeoutMs));
+  const catalog = new Catalog(options.root, reader, log);
+  const tracker = new Tracker(catalog, reader, log, { folder, pollMs: options.pollMs });
   await tracker.start();
 
   const checkLogin = ({ username, password }: Omit<Login, 'vcenter'>) => {

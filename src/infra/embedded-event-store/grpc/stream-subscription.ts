@@ -12,7 +12,8 @@ import type { WakeUp } from './wake-up.ts';
 /** The last revision the subscriber does not want. */
 const startAfter = (reader: EventReader, streamName: string, from: ReadFrom): number => {
   if (from === 'start') return -1;
-  return from === 'end' ? reader.visibleRange(streamName).to : from;
+  if (from === 'end') return reader.visibleRange(streamName).to;
+  return Math.min(from, tombstoneRevision - 1); // whatever was asked for, a tombstone comes after it
 };
 
 /** While catching up, metadata hides old events; a live subscriber sees everything that happens. */

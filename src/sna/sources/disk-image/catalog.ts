@@ -1,8 +1,8 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { type Aio, type ImageInfo, qemuNameOf, type Reader, readQcow2Info } from './image-info.ts';
-import type { LiveDisk } from './mirror.ts';
+import type { LiveDisk } from './difference.ts';
+import { type ImageInfo, qemuNameOf, type Reader, readQcow2Info } from './image-info.ts';
 import { stampOf } from './stamp.ts';
 import { type DiskFile, type LabVm, readVmFolder } from './vm-file.ts';
 
@@ -67,8 +67,7 @@ export class Catalog {
   }
 
   async #live(disk: DiskFile, folder: string, signal: AbortSignal): Promise<LiveDisk> {
-    const info =
-      disk.format === 'raw' ? await rawInfo(disk, this.#reader.aio) : await this.#qcow2(disk, folder, signal);
+    const info = disk.format === 'raw' ? await rawInfo(disk, this.#reader) : await this.#qcow2(disk, folder, signal);
     if (info.capacityBytes === 0) throw new Error(`disk file '${disk.file}' is empty`);
     return { ...disk, ...info };
   }
@@ -90,8 +89,8 @@ const isVmFolder = async (folder: string): Promise<boolean> =>
     () => false,
   ));
 
-const rawInfo = async ({ path, format }: DiskFile, aio: Aio): Promise<ImageInfo> => ({
+const rawInfo = async ({ path, format }: DiskFile, { aio }: Reader): Promise<ImageInfo> => ({
   capacityBytes: (await stat(path)).size,
   files: [path],
-  qemuName: qemuNameOf([{ path, format }], aio),
+  qemuName: qemuNameOf([{ path, format }], { aio, direct: false }),
 });

@@ -10,6 +10,7 @@ use warnings;
 
 my ($path, $reference, $block) = @ARGV;
 my $chunk = 16 * $block;
+my $enxio = 6;
 
 sub open_file {
   my ($name) = @_;
@@ -32,16 +33,19 @@ sub data_chunks {
   }
 }
 
+# Into a buffer that is used again: fresh memory for every chunk costs more than the comparison.
 sub read_at {
-  my ($file, $at, $name) = @_;
-  my $text = '';
+  my ($file, $at, $buffer, $name) = @_;
   defined(sysseek($file, $at, 0)) or die "cannot seek in $name: $!\n";
-  while (length($text) < $chunk) {
-    my $got = sysread($file, $text, $chunk - length($text), length($text));
+  my $length = 0;
+  while ($length < $chunk) {
+    my $got = sysread($file, $$buffer, $chunk - $length, $length);
     defined($got) or die "cannot read $name: $!\n";
     last if $got == 0;
+    $length += $got;
   }
-  return $text . ("\0" x ($chunk - length($text)));    # beyond the end a disk reads as zeroes
+  # Beyond the end a disk reads as zeroes.
+  substr($$buffer, $length) = "\0" x ($chunk - $length) if $length < $chunk;
 }
 
 my ($file, $other) = (open_file($path), open_file($reference));
@@ -49,9 +53,11 @@ my %chunks;
 data_chunks($file, -s $file, \%chunks);
 data_chunks($other, -s $other, \%chunks);
 my $size = -s $other;
+my ($new, $old) = ('', '');
 
 for my $at (sort { $a <=> $b } keys %chunks) {
-  my ($new, $old) = (read_at($file, $at, $path), read_at($other, $at, $reference));
+  read_at($file, $at, \$new, $path);
+  read_at($other, $at, \$old, $reference);
   next if $new eq $old;
   for (my $in = 0; $in < $chunk && $at + $in < $size; $in += $block) {
     next if substr($new, $in, $block) eq substr($old, $in, $block);

@@ -15,6 +15,7 @@ const QemuInfo = z.object({
 });
 
 const infoTimeoutMs = 20_000;
+const probeBytes = 4096;
 const maxChainLength = 32;
 
 type Layer = Readonly<{ path: string; format: ImageFormat }>;
@@ -57,41 +58,55 @@ const readChain = async (disk: Layer, folder: string, programs: Programs, signal
   return layers;
 };
 
+/**
+ * How qemu-img reads. With io_uring what is cached is read without another thread's help: on a busy host a comparison
+ * takes a third of the time. Containers often forbid it, old kernels lack it. `direct` goes past the page cache, which
+ * some filesystems cannot.
+ */
+export type Access = Readonly<{ aio: 'io_uring' | 'threads'; direct: boolean }>;
+
+/** How disks are read on this host. `perl`: raw disks are compared by a program that skips holes. */
+export type Reader = Access & Readonly<{ perl: boolean; programs: Programs }>;
+
 // Without locks: the strangers who write the image must be able to open it while we read.
-const blockdev = ([layer, ...below]: readonly Layer[], aio: Aio): object | null =>
+const blockdev = ([layer, ...below]: readonly Layer[], access: Access): object | null =>
   layer === undefined
     ? null
     : {
         driver: layer.format,
-        file: { driver: 'file', filename: layer.path, locking: 'off', aio },
-        ...(layer.format === 'qcow2' ? { backing: blockdev(below, aio) } : {}),
+        file: {
+          ...{ driver: 'file', filename: layer.path, locking: 'off', aio: access.aio },
+          cache: { direct: access.direct },
+        },
+        ...(layer.format === 'qcow2' ? { backing: blockdev(below, access) } : {}),
       };
 
-export const qemuNameOf = (layers: readonly Layer[], aio: Aio): string =>
-  `json:${JSON.stringify(blockdev(layers, aio))}`;
+export const qemuNameOf = (layers: readonly Layer[], access: Access): string =>
+  `json:${JSON.stringify(blockdev(layers, access))}`;
 
-/**
- * How qemu-img reads. With io_uring what is cached is read without another thread's help: on a busy host a comparison
- * takes a third of the time. Containers often forbid it, old kernels lack it.
- */
-export type Aio = 'io_uring' | 'threads';
+type Probe = (...command: [string, ...string[]]) => Promise<boolean>;
 
-export const probeAio = async (folder: string, programs: Programs, signal: AbortSignal): Promise<Aio> => {
-  const path = join(folder, 'aio-probe');
-  await writeFile(path, Buffer.alloc(512));
+/** What this host and the folder's filesystem allow. */
+export const probeReader = async (folder: string, programs: Programs, signal: AbortSignal): Promise<Reader> => {
+  const path = join(folder, 'reader-probe');
+  const works: Probe = async (...command) => {
+    try {
+      await programs.run(command, { timeoutMs: infoTimeoutMs }, signal);
+      return true;
+    } catch (error) {
+      if (error instanceof ProgramFailed) return false;
+      throw error;
+    }
+  };
+  const opens = (access: Access) => works('qemu-img', 'info', qemuNameOf([{ path, format: 'raw' }], access));
+  await writeFile(path, Buffer.alloc(probeBytes));
   try {
-    const name = qemuNameOf([{ path, format: 'raw' }], 'io_uring');
-    await programs.run(['qemu-img', 'info', name], { timeoutMs: infoTimeoutMs }, signal);
-    return 'io_uring';
-  } catch (error) {
-    if (error instanceof ProgramFailed) return 'threads';
-    throw error;
+    const aio = (await opens({ aio: 'io_uring', direct: false })) ? 'io_uring' : 'threads';
+    return { aio, direct: await opens({ aio, direct: true }), perl: await works('perl', '-e', '1'), programs };
   } finally {
     await rm(path, { force: true });
   }
 };
-
-export type Reader = Readonly<{ programs: Programs; aio: Aio }>;
 
 export const readQcow2Info = async (
   { path }: DiskFile,
@@ -103,6 +118,6 @@ export const readQcow2Info = async (
   return {
     capacityBytes: layers[0]?.capacityBytes ?? 0,
     files: layers.map((layer) => layer.path),
-    qemuName: qemuNameOf(layers, aio),
+    qemuName: qemuNameOf(layers, { aio, direct: false }),
   };
 };

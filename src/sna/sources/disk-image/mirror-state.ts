@@ -19,6 +19,8 @@ export const MirrorState = z.object({
   mirror: z.string(),
   capacityBytes: z.number().int().nonnegative(),
   stamp: z.string().nullable(),
+  /** Whether the stamp can be relied on later. */
+  firm: z.boolean(),
   pending: Extents,
   log: z.array(z.object({ sequence: z.number().int(), extents: Extents })),
 });
@@ -28,7 +30,9 @@ export type MirrorState = Readonly<z.infer<typeof MirrorState>>;
 const keptSnapshots = 100;
 const keptExtents = 200_000;
 
-export const newState = (of: Pick<MirrorState, 'identity' | 'mirror' | 'capacityBytes' | 'stamp'>): MirrorState => ({
+export const newState = (
+  of: Pick<MirrorState, 'identity' | 'mirror' | 'capacityBytes' | 'stamp' | 'firm'>,
+): MirrorState => ({
   version: 1,
   epoch: newEpoch(),
   sequence: 0,
@@ -40,6 +44,7 @@ export const newState = (of: Pick<MirrorState, 'identity' | 'mirror' | 'capacity
 export const withPending = (state: MirrorState, extents: readonly Extent[]): MirrorState => ({
   ...state,
   stamp: null,
+  firm: false,
   pending: [...union(state.pending, extents)],
 });
 

@@ -1,14 +1,12 @@
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import type { Extent } from '../../extents.ts';
 import { readJson, writeJsonDurably } from '../../json-file.ts';
-import { type ImageInfo, qemuNameOf, type Reader } from './image-info.ts';
+import { findDifference, type LiveDisk, parseMap, removeTemporaryFiles } from './difference.ts';
+import type { Reader } from './image-info.ts';
 import { changedSince, changeIdOf, MirrorState, newState, withPending, withSnapshot } from './mirror-state.ts';
-import { quietStamp, stampOf, timesCanBeTrusted } from './stamp.ts';
-import type { DiskFile } from './vm-file.ts';
+import { haveLanded, type QuietStamp, quietStamp, stampOf, timesCanBeTrusted } from './stamp.ts';
 
-export type LiveDisk = DiskFile & ImageInfo;
 type How = Readonly<{ background: boolean }>;
 
 const sectorBytes = 512;
@@ -41,15 +39,10 @@ const syncFile = async (path: string): Promise<void> => {
   }
 };
 
-const MapEntries = z.array(
-  z.object({ start: z.number(), length: z.number(), depth: z.number(), data: z.boolean(), present: z.boolean() }),
-);
-
 /**
  * A private copy of one disk, brought up to date with what strangers wrote to the disk. It is three things at once:
  * the snapshot (nobody writes to it while a backup reads it), the reference that changes are found against, and,
- * with the log beside it, the memory of changed blocks. Comparing and copying is qemu-img's work: a rebase of an
- * empty overlay from the disk onto the mirror leaves in it just the clusters (64 KiB) in which the two differ.
+ * with the log beside it, the memory of changed blocks.
  *
  * A change is never lost, whenever the node dies: differences are written to the state before the mirror is touched,
  * and the stamp which says "equal" only after the mirror is on disk.
@@ -60,6 +53,7 @@ export class Mirror {
   readonly #reader: Reader;
   #state: MirrorState | undefined;
   #loading: Promise<void> | undefined;
+  #unsynced = false;
 
   constructor(folder: string, reader: Reader) {
     this.#folder = folder;
@@ -69,10 +63,6 @@ export class Mirror {
 
   get #statePath() {
     return join(this.#folder, 'state.json');
-  }
-
-  get #deltaPath() {
-    return join(this.#folder, 'delta.qcow2');
   }
 
   /** Once; again after a failure. */
@@ -86,7 +76,8 @@ export class Mirror {
 
   async #load(): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-    await Promise.all([this.#deltaPath, `${this.path}.partial`].map((path) => rm(path, { force: true })));
+    await removeTemporaryFiles(this.#folder);
+    await rm(`${this.path}.partial`, { force: true });
     const state = await readJson(this.#statePath, MirrorState);
     const mirror = await birthOf(this.path).catch(() => undefined);
     this.#state = state?.mirror === mirror ? state : undefined;
@@ -109,9 +100,14 @@ export class Mirror {
     return this.#state?.stamp === (await stampOf(disk.files));
   }
 
-  /** `equals` as far as the filesystem's times say so: on others only a comparison tells. */
+  /** `equals`, when a comparison would not find out more. */
   async isKnownEqual(disk: LiveDisk): Promise<boolean> {
-    return (await this.equals(disk)) && (await timesCanBeTrusted(disk.path));
+    return (await this.equals(disk)) && this.#state?.firm === true && (await timesCanBeTrusted(disk.path));
+  }
+
+  /** Whether a `sync` now is worth its while. */
+  async wantsSync(disk: LiveDisk): Promise<boolean> {
+    return !(await this.equals(disk)) || (this.#state?.firm === false && (await haveLanded(disk.files)));
   }
 
   /**
@@ -119,12 +115,12 @@ export class Mirror {
    * then as it was, or, if it is new, a mixture that the next attempt repairs.
    */
   async sync(disk: LiveDisk, how: How, signal: AbortSignal): Promise<boolean> {
-    const stamp = await quietStamp(disk.files, signal);
-    if (!(await this.belongsTo(disk))) return this.#create(disk, stamp, how, signal);
-    return stamp !== undefined && this.#update(disk, stamp, how, signal);
+    const quiet = await quietStamp(disk.files, this.#reader.programs, signal);
+    if (!(await this.belongsTo(disk))) return this.#create(disk, quiet, how, signal);
+    return quiet !== undefined && this.#update(disk, quiet, how, signal);
   }
 
-  async #create(disk: LiveDisk, stamp: string | undefined, how: How, signal: AbortSignal): Promise<boolean> {
+  async #create(disk: LiveDisk, quiet: QuietStamp | undefined, how: How, signal: AbortSignal): Promise<boolean> {
     const identity = await identityOf(disk);
     const partial = `${this.path}.partial`;
     this.#state = undefined;
@@ -139,41 +135,40 @@ export class Mirror {
     );
     await prepareNewMirror(partial, roundUp(disk.capacityBytes));
     await rename(partial, this.path);
-    const equal = stamp !== undefined && stamp === (await stampOf(disk.files));
     const mirror = await birthOf(this.path);
-    await this.#save(newState({ identity, mirror, capacityBytes: disk.capacityBytes, stamp: equal ? stamp : null }));
+    const state = newState({ identity, mirror, capacityBytes: disk.capacityBytes, stamp: null, firm: false });
+    const equal = quiet !== undefined && quiet.stamp === (await stampOf(disk.files));
+    await this.#save(equal ? { ...state, ...quiet } : state);
     return equal;
   }
 
-  async #update(disk: LiveDisk, stamp: string, how: How, signal: AbortSignal): Promise<boolean> {
+  async #update(disk: LiveDisk, quiet: QuietStamp, how: How, signal: AbortSignal): Promise<boolean> {
+    const mirrorSizeBytes = roundUp(disk.capacityBytes);
+    const comparison = { disk, mirrorPath: this.path, mirrorSizeBytes, folder: this.#folder };
     try {
-      const changed = await this.#compare(disk, how, signal);
-      if (stamp !== (await stampOf(disk.files)) || this.#state === undefined) return false;
-      if (changed.length > 0) {
-        await this.#save(withPending(this.#state, changed));
-        const commit = ['qemu-img', 'commit', '-q', '-d', '-f', 'qcow2', this.#deltaPath] as const;
-        await this.#reader.programs.run(commit, how, signal);
-        await syncFile(this.path);
+      const { extents, apply } = await findDifference(comparison, this.#reader, how, signal);
+      const unchanged = async () => quiet.stamp === (await stampOf(disk.files));
+      if (this.#state === undefined || !(await unchanged())) return false;
+      if (extents.length > 0) {
+        await this.#save(withPending(this.#state, extents));
+        await apply();
+        this.#unsynced = true;
+        // Raw disks are read again by `apply`: written to meanwhile, the mirror is a mixture for the next attempt.
+        if (!(await unchanged())) return false;
       }
-      await this.#save({ ...this.#state, stamp });
+      this.#state = { ...this.#state, ...quiet };
       return true;
     } finally {
-      await rm(this.#deltaPath, { force: true });
+      await removeTemporaryFiles(this.#folder);
     }
   }
 
-  /** Leaves what differs in the overlay. */
-  async #compare(disk: LiveDisk, how: How, signal: AbortSignal): Promise<readonly Extent[]> {
-    const delta = this.#deltaPath;
-    const size = String(roundUp(disk.capacityBytes));
-    const run = (...command: [string, ...string[]]) => this.#reader.programs.run(command, how, signal);
-    await run('qemu-img', 'create', '-q', '-u', '-f', 'qcow2', '-b', disk.qemuName, '-F', disk.format, delta, size);
-    const mirror = qemuNameOf([{ path: this.path, format: 'raw' }], this.#reader.aio);
-    await run('qemu-img', 'rebase', '-q', '-f', 'qcow2', '-b', mirror, '-F', 'raw', delta);
-    const map = MapEntries.parse(JSON.parse(await run('qemu-img', 'map', '--output=json', '-f', 'qcow2', delta)));
-    return map.flatMap(({ start, length, depth, present }) =>
-      depth === 0 && present ? [{ offset: start, length }] : [],
-    );
+  /** Puts on disk what `sync` found: the mirror first, then the stamp that says that it is equal. */
+  async persist(): Promise<void> {
+    if (this.#state === undefined) return;
+    if (this.#unsynced) await syncFile(this.path);
+    this.#unsynced = false;
+    await this.#save(this.#state);
   }
 
   /**
@@ -183,7 +178,8 @@ export class Mirror {
   takeSnapshot(): Promise<string> {
     if (this.#state === undefined) throw new Error('a disk without a mirror cannot be snapshotted');
     const state = withSnapshot(this.#state);
-    const durable = this.#save(state).then(() => changeIdOf(state));
+    this.#state = state;
+    const durable = this.persist().then(() => changeIdOf(state));
     durable.catch(() => undefined); // whoever asks for the id learns of it
     return durable;
   }
@@ -194,7 +190,7 @@ export class Mirror {
 
   async dataExtents(signal: AbortSignal): Promise<readonly Extent[]> {
     const command = ['qemu-img', 'map', '--output=json', '-f', 'raw', this.path] as const;
-    const map = MapEntries.parse(JSON.parse(await this.#reader.programs.run(command, {}, signal)));
+    const map = parseMap(await this.#reader.programs.run(command, {}, signal));
     return map.flatMap(({ start, length, data }) => (data ? [{ offset: start, length }] : []));
   }
 }

@@ -4,8 +4,9 @@ import { JobFailure } from '../../job-failure.ts';
 import { Mutex } from '../../mutex.ts';
 import type { Snapshot, SnapshotDisk } from '../../source.ts';
 import type { LiveVm } from './catalog.ts';
+import type { LiveDisk } from './difference.ts';
 import type { Reader } from './image-info.ts';
-import { type LiveDisk, Mirror } from './mirror.ts';
+import { Mirror } from './mirror.ts';
 import { firstDiskKey } from './vm-file.ts';
 
 export type SnapshotLimits = Readonly<{ settleTimeoutMs: number; retryMs: number }>;
@@ -44,9 +45,15 @@ export class TrackedVm {
     });
   }
 
+  /** Disks of which a backup would not have to look for changes. */
   async currentDisks(vm: LiveVm): Promise<number> {
-    const known = await Promise.all(this.#pairs(vm).map(({ disk, mirror }) => mirror.equals(disk)));
+    const known = await Promise.all(this.#pairs(vm).map(({ disk, mirror }) => mirror.isKnownEqual(disk)));
     return known.filter(Boolean).length;
+  }
+
+  async wantsCatchUp(vm: LiveVm): Promise<boolean> {
+    const wanted = await Promise.all(this.#pairs(vm).map(({ disk, mirror }) => mirror.wantsSync(disk)));
+    return wanted.some(Boolean);
   }
 
   /** Disks whose first copy is still to be made. */
@@ -62,7 +69,9 @@ export class TrackedVm {
     try {
       let equal = true;
       for (const { disk, mirror } of this.#pairs(vm)) {
-        if (!(await mirror.equals(disk))) equal = (await mirror.sync(disk, { background: true }, signal)) && equal;
+        if (!(await mirror.wantsSync(disk))) continue;
+        equal = (await mirror.sync(disk, { background: true }, signal)) && equal;
+        await mirror.persist();
       }
       return equal;
     } finally {
@@ -87,10 +96,13 @@ export class TrackedVm {
   }
 
   #freeze(name: string, pairs: readonly Pair[], release: () => void): Snapshot {
+    const disks = pairs.map(snapshotDisk);
     const snapshot: Snapshot = {
       name,
-      disks: pairs.map(snapshotDisk),
+      disks,
       remove: async () => {
+        // The mirrors' states are written by one at a time.
+        await Promise.allSettled(disks.map((disk) => disk.changeId()));
         if (this.#snapshot === snapshot) this.#snapshot = undefined;
         release();
       },

@@ -90,7 +90,7 @@ export class Tracker {
     const tracked = this.of(vm.id);
     const startMs = performance.now();
     if (tracked.snapshotName !== undefined || startMs < (this.#restUntilMs.get(vm.id) ?? 0)) return;
-    if ((await tracked.currentDisks(vm)) === vm.disks.length) return;
+    if (!(await tracked.wantsCatchUp(vm))) return;
     const unmirrored = await tracked.unmirroredFiles(vm);
     if (!(await this.#hasRoomFor(unmirrored))) return;
     try {

@@ -1,0 +1,24 @@
+import type { Checked, DemoResult } from './story.ts';
+
+const differences = ({ type, verdicts }: Checked): readonly string[] =>
+  verdicts.flatMap(({ identical, diskIndex, detail }) =>
+    identical ? [] : [`disk ${diskIndex} of the ${type} backup differs from the VM: ${detail}`],
+  );
+
+export const isVerified = ({ verdicts }: Checked): boolean =>
+  verdicts.length > 0 && verdicts.every(({ identical }) => identical);
+
+/** What did not hold, a sentence each. */
+export const judge = ({ vm, full, incremental }: DemoResult, leftovers: readonly string[]): readonly string[] => [
+  ...differences(full),
+  ...differences(incremental),
+  ...[full, incremental].flatMap(({ verdicts, type }) =>
+    verdicts.length === vm.disks.length ? [] : [`the ${type} backup does not have all disks of the VM`],
+  ),
+  ...(incremental.type === 'incremental' ? [] : ['the second backup is not incremental']),
+  // Copying everything again would compare identical as well.
+  ...(incremental.bytesTransferred > 0 && incremental.bytesTransferred < full.bytesTransferred / 2
+    ? []
+    : [`the incremental backup moved ${incremental.bytesTransferred} bytes, the full one ${full.bytesTransferred}`]),
+  ...leftovers.map((what) => `left over: ${what}`),
+];

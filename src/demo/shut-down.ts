@@ -1,0 +1,62 @@
+import { rm } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import { findLeftovers, findProcesses } from './leftovers.ts';
+import type { RunningProgram } from './program.ts';
+
+const lookEveryMs = 50;
+const jobsTimeoutMs = 15_000;
+const lastProcessesTimeoutMs = 5_000;
+
+const Health = z.object({ process_managers: z.array(z.object({ open_jobs: z.number() })) });
+
+const openJobs = async (hubUrl: string): Promise<number> => {
+  const response = await fetch(`${hubUrl}/health`, { signal: AbortSignal.timeout(jobsTimeoutMs) });
+  const { process_managers: managers } = Health.parse(await response.json());
+  return managers.reduce((sum, manager) => sum + manager.open_jobs, 0);
+};
+
+/** A job that is cut short fails, and cleans up after itself; a hub that does not answer is not waited for. */
+const untilJobsEnded = async (hubUrl: string): Promise<void> => {
+  const deadline = performance.now() + jobsTimeoutMs;
+  while (performance.now() < deadline) {
+    const open = await openJobs(hubUrl).catch(() => 0);
+    if (open === 0) return;
+    await delay(lookEveryMs);
+  }
+};
+
+/** Node first: it tells the hub how its jobs ended, and the hub needs its stores to free what they used. */
+export const stopPrograms = async (programs: readonly RunningProgram[]): Promise<void> => {
+  const named = (wanted: string) => programs.filter(({ name }) => name === wanted);
+  await Promise.all(named('node').map(({ stop }) => stop()));
+  await Promise.all(named('hub').map(({ url }) => untilJobsEnded(url)));
+  await Promise.all(programs.map(({ stop }) => stop()));
+};
+
+const endProcesses = async (folder: string): Promise<void> => {
+  const deadline = performance.now() + lastProcessesTimeoutMs;
+  for (;;) {
+    const left = await findProcesses({ folder, running: false });
+    if (left.length === 0 || performance.now() > deadline) return;
+    for (const { pid } of left) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // it ended meanwhile
+      }
+    }
+    await delay(lookEveryMs);
+  }
+};
+
+export type ShutDown = Readonly<{ folder: string; programs: readonly RunningProgram[]; ports: readonly number[] }>;
+
+/** Stops everything, tells what did not stop by itself, and leaves nothing all the same. */
+export const shutDown = async ({ folder, programs, ports }: ShutDown): Promise<readonly string[]> => {
+  await stopPrograms(programs);
+  const leftovers = await findLeftovers({ folder, ports, running: false });
+  await endProcesses(folder);
+  await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+  return leftovers;
+};
