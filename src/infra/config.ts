@@ -94,6 +94,9 @@ const contradictions = (settings: z.output<typeof Settings>): readonly string[] 
   ...(!settings.SENDENSE_AUTH && !loopbackHost.test(settings.SENDENSE_HTTP.host)
     ? ['SENDENSE_AUTH must be on unless SENDENSE_HTTP is a loopback address.']
     : []),
+  ...(!settings.SENDENSE_AUTH && !loopbackHost.test(settings.SENDENSE_NBD_BIND)
+    ? ['SENDENSE_AUTH must be on unless SENDENSE_NBD_BIND is a loopback address.']
+    : []),
   ...(settings.SENDENSE_STALE_FAIL_SECONDS < settings.SENDENSE_STALL_SECONDS
     ? ['SENDENSE_STALE_FAIL_SECONDS must not be less than SENDENSE_STALL_SECONDS.']
     : []),
