@@ -97,13 +97,9 @@ const idOfKey = async (
   request: IdempotentRequest,
   context: CommandContext,
 ): Promise<string> => {
-  const stream = streamOf.idempotencyKey(context.commandId);
-  const { state } = await load(deps.store, idempotencyKeyDecider, stream);
+  const { state } = await load(deps.store, idempotencyKeyDecider, streamOf.idempotencyKey(context.commandId));
   const proposed = state.subject ?? (await newId(deps, type, context));
-  const subject = await idempotentSubject(deps, proposed, request, context);
-  // Of two that came at once, the store takes the second's proposal for a repeat of the first's: believe what is kept.
-  const kept = await load(deps.store, idempotencyKeyDecider, stream);
-  return kept.state.subject ?? subject;
+  return idempotentSubject(deps, proposed, request, context);
 };
 
 const findExisting = async ({ store }: Deps, repositoryId: string): Promise<KnownRepository | undefined> => {

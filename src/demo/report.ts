@@ -52,7 +52,7 @@ const vmLines = ({ vm: { name, disks } }: DemoResult): readonly string[] => [
 ];
 
 const columns = (cells: readonly string[]): string =>
-  `  ${[(cells[0] ?? '').padEnd(12), ...cells.slice(1).map((cell) => cell.padStart(12))].join('')}`;
+  `  ${[(cells[0] ?? '').padEnd(12), ...cells.slice(1).map((cell) => cell.padStart(13))].join('')}`;
 
 const backupLine = (backup: Checked, capacityBytes: number): string => {
   const { type, seconds, bytesTransferred, verdicts } = backup;

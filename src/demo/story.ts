@@ -135,6 +135,7 @@ export const tellStory = async (stage: Stage): Promise<DemoResult> => {
   const api = await signIn(url, { username: adminName, password: stage.adminPassword }, stage.stop.signal);
   const inventory = await setUp(stage, api, vm);
   const performed = await perform({ stage, vm, appliances, api, inventory });
-  const { events: trail } = await api.get(`/jobs/${performed.incremental.backupId}/events`, Trail);
+  const { events } = await api.get(`/jobs/${performed.incremental.backupId}/events`, Trail);
+  const trail = events.map(({ text, ...entry }) => ({ ...entry, text: text.replaceAll(`${stage.folder}/`, '') }));
   return { ...performed, trail, events: await countEvents(stage.folder), hubUrl: url };
 };

@@ -76,7 +76,9 @@ export const createNbdExports = (deps: Deps) => {
   const refuseMismatch = async (pid: number, exportName: string): Promise<void> => {
     const either = (await exporter.list()).some((each) => each.pid === pid || each.exportName === exportName);
     if (either) {
-      throw new DomainError('invalid-request', `process ${pid} does not serve ${exportName}; name one of them only`, { pid });
+      throw new DomainError('invalid-request', `process ${pid} does not serve ${exportName}; name one of them only`, {
+        pid,
+      });
     }
   };
 
@@ -87,7 +89,8 @@ export const createNbdExports = (deps: Deps) => {
         (wanted.exportName === undefined || exportName === wanted.exportName),
     );
     if (found) return found;
-    if (wanted.pid !== undefined && wanted.exportName !== undefined) await refuseMismatch(wanted.pid, wanted.exportName);
+    if (wanted.pid !== undefined && wanted.exportName !== undefined)
+      await refuseMismatch(wanted.pid, wanted.exportName);
     throw new DomainError('nbd-export-not-found', 'no export of this hub matches', {
       ...(wanted.pid === undefined ? {} : { pid: wanted.pid }),
       ...(wanted.exportName === undefined ? {} : { exportName: wanted.exportName }),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { createAddRepository } from '#commands/add-repository.ts';
 import { claimName } from '#commands/claim-name.ts';
 import { DomainError, type ErrorCode } from '#domain/errors.ts';
 import type { RepositoryAdded } from '#domain/repository/repository.ts';
@@ -183,6 +184,21 @@ describe('a repeated request with an Idempotency-Key', () => {
     const world = await repositoryWorld(t);
     const input = wanted('Primary', join(await tempFolder(t), 'a'));
     const added = await Promise.all([1, 2, 3].map(() => world.addRepository(input, contextOf('key'), request, never)));
+    assert.equal(new Set(added.map(({ repository }) => repository.repositoryId)).size, 1);
+  });
+
+  test('in the same moment makes one repository, also when the clock moves on between them', async (t) => {
+    const world = await repositoryWorld(t);
+    const input = wanted('Primary', join(await tempFolder(t), 'a'));
+    let ms = Date.parse('2026-01-02T03:04:05.000Z');
+    const clock = {
+      now: () => {
+        ms += 1_000;
+        return new Date(ms).toISOString();
+      },
+    };
+    const add = createAddRepository({ ...world.deps, clock });
+    const added = await Promise.all([1, 2, 3].map(() => add(input, contextOf('key'), request, never)));
     assert.equal(new Set(added.map(({ repository }) => repository.repositoryId)).size, 1);
   });
 

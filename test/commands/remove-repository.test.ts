@@ -22,6 +22,10 @@ describe('removing a repository', () => {
     const { position } = await world.removal.remove(repository.repositoryId, contextOf());
     assert.ok(position !== undefined);
     assert.equal(await readFile(join(path, 'precious'), 'utf8'), 'data');
+    assert.deepEqual(await world.typesIn(streamOf.claim('repositoryName', 'Primary')), ['NameClaimed', 'NameReleased']);
+    assert.deepEqual(await world.typesIn(streamOf.repositoryRoots('hub-1')), [
+      ...['RepositoryRootClaimed', 'RepositoryRootReleased'],
+    ]);
     const again = await world.add(wanted('Primary', path));
     assert.notEqual(again.repository.repositoryId, repository.repositoryId);
   });

@@ -40,12 +40,13 @@ export const tempFolder = async (t: TestContext): Promise<string> => {
 
 /** The real event store, in this process. */
 export const startEventStore = async (t: TestContext): Promise<EventStore> => {
-  const dataDir = await tempFolder(t);
+  const dataDir = await mkdtemp(join(tmpdir(), 'sendense-repository-events-'));
   const server = await createEventStoreServer({ dataDir });
   const client = EventStoreDBClient.connectionString(`esdb://127.0.0.1:${server.port}?tls=false`);
   t.after(async () => {
     await client.dispose();
     await server.close();
+    await rm(dataDir, { recursive: true, force: true });
   });
   return createEventStore({ client, upcast: createUpcaster(versions, {}), versions });
 };

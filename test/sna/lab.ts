@@ -3,6 +3,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { pino } from 'pino';
 import { type NodeOptions, type RunningNode, runNode } from '#sna/main.ts';
@@ -38,6 +39,8 @@ export class Lab {
   readonly repository: string;
   readonly hub = new FakeHub();
   readonly #exports: NbdExport[] = [];
+  readonly #children: ((signal: NodeJS.Signals) => Promise<void>)[] = [];
+  #processUrl: string | undefined;
   readonly #stop = new AbortController();
   node: RunningNode | undefined;
   #jobs = 0;
@@ -60,6 +63,7 @@ export class Lab {
   async #close(): Promise<void> {
     try {
       await this.node?.close();
+      await Promise.all(this.#children.map((end) => end('SIGKILL')));
       await Promise.all(this.#exports.map((served) => served.stop()));
       await this.hub.stop();
       await until(async () => (await processesNaming(this.folder)).length === 0);
@@ -78,13 +82,40 @@ export class Lab {
     const http = { host: '127.0.0.1', port: 0 };
     const log = pino({ level: process.env.SENDENSE_TEST_LOG ?? 'silent' });
     const base = { root: this.root, dataDir: this.dataDir, hubUrl: this.hub.url, http, log, pollMs: 50 };
+    this.node = undefined;
     this.node = await runNode({ ...base, ...options }, this.#stop.signal);
     return this.node;
   }
 
+  /** A node in a process of its own; the caller ends it. */
+  async startNodeProcess() {
+    const http = { host: '127.0.0.1', port: 0 };
+    const options = { root: this.root, dataDir: this.dataDir, hubUrl: this.hub.url, http, pollMs: 50 };
+    const script = fileURLToPath(new URL('node-process.ts', import.meta.url));
+    const child = execa(process.execPath, [script, JSON.stringify(options)], { reject: false, stdin: 'ignore' });
+    // Not the child itself: it is a promise of its own end.
+    const end = async (signal: NodeJS.Signals) => {
+      child.kill(signal);
+      await child;
+    };
+    this.#children.push(end);
+    const announcement = join(this.dataDir, 'node.json');
+    const { url, pid } = await until(async () => {
+      const text = await readFile(announcement, 'utf8').catch(() => '{}');
+      const found = JSON.parse(text) as { url?: string; pid?: number };
+      return found.pid === child.pid ? found : undefined;
+    });
+    this.#processUrl = url;
+    return { pid, end };
+  }
+
   async call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     const payload = body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) };
-    const response = await fetch(`${this.node?.url}/api/v1${path}`, { method, headers, ...payload });
+    const response = await fetch(`${this.node?.url ?? this.#processUrl}/api/v1${path}`, {
+      method,
+      headers,
+      ...payload,
+    });
     const type = response.headers.get('content-type') ?? '';
     return { status: response.status, text: await response.text(), type };
   }
@@ -102,17 +133,14 @@ export class Lab {
   }
 
   /** Images and exports for all disks of a backup, over the images of an earlier one if it is incremental. */
-  async prepare(vm: MadeVm, parents?: readonly NbdExport[]): Promise<readonly NbdExport[]> {
+  async prepare(vm: MadeVm, parents?: readonly NbdExport[], bytesPerSecond?: number): Promise<readonly NbdExport[]> {
     const number = ++this.#jobs;
     const served = await Promise.all(
       vm.disks.map(async (disk, index) => {
         const image = join(this.repository, `${vm.name}-${index}-${number}.qcow2`);
-        return exportImage(
-          image,
-          await capacityOf(disk),
-          `${vm.name}-disk-${firstKey + index}`,
-          parents?.[index]?.image,
-        );
+        const exportName = `${vm.name}-disk-${firstKey + index}`;
+        const parent = parents?.[index]?.image;
+        return exportImage(image, await capacityOf(disk), exportName, { parent, bytesPerSecond });
       }),
     );
     this.#exports.push(...served);
@@ -150,6 +178,16 @@ export class Lab {
       if (backupId === request.job_id) this.hub.changeIds.set(body.disk_id, body.change_id);
     }
     return ended;
+  }
+
+  /** Until a job is in that phase and has moved something. */
+  phase(jobId: string, name: string): Promise<unknown> {
+    return until(async () => {
+      const answer = await this.call('GET', `/progress/${jobId}`);
+      if (answer.status !== 200) return false;
+      const progress = JSON.parse(answer.text) as ProgressReply;
+      return progress.phase === name && progress.bytes_transferred > 0;
+    });
   }
 
   bytesOf(jobId: string): readonly number[] {

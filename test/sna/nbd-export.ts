@@ -21,31 +21,46 @@ export type NbdExport = Readonly<{
   kill(): Promise<void>;
 }>;
 
+export type ExportOptions = Readonly<{
+  parent?: string | undefined;
+  /** Slows writing, so that a test meets a transfer in its middle. */
+  bytesPerSecond?: number | undefined;
+}>;
+
+const imageArguments = (image: string, bytesPerSecond: number | undefined): readonly string[] => {
+  if (bytesPerSecond === undefined) return ['--format=qcow2', '--cache=none', '--aio=threads', image];
+  const file = `file.driver=qcow2,file.file.driver=file,file.file.filename=${image}`;
+  const throttle = ['--object', `throttle-group,id=slow,x-bps-write=${bytesPerSecond}`];
+  return [...throttle, '--image-opts', `driver=throttle,throttle-group=slow,${file}`];
+};
+
 /** What the hub prepares for a disk: a new image, for an incremental backup over its parent, served by qemu-nbd. */
 export const exportImage = async (
   image: string,
   sizeBytes: number,
   exportName: string,
-  parent?: string,
+  { parent, bytesPerSecond }: ExportOptions = {},
 ): Promise<NbdExport> => {
   const options = parent === undefined ? ['-o', 'cluster_size=1M'] : ['-b', parent, '-F', 'qcow2'];
   await execa('qemu-img', ['create', '-q', '-f', 'qcow2', ...options, image, String(sizeBytes)]);
   const port = await freePort();
   const listen = ['--persistent', '--shared=10', '--bind=127.0.0.1', `--port=${port}`, `--export-name=${exportName}`];
-  const cache = ['--cache=none', '--aio=threads', '--discard=unmap', '--detect-zeroes=unmap'];
   const pidFile = `${image}.pid`;
-  const child = execa('qemu-nbd', [...listen, ...cache, '--format=qcow2', `--pid-file=${pidFile}`, image], {
+  const zeroes = ['--discard=unmap', '--detect-zeroes=unmap', `--pid-file=${pidFile}`];
+  const child = execa('qemu-nbd', [...listen, ...zeroes, ...imageArguments(image, bytesPerSecond)], {
     reject: false,
     stdin: 'ignore',
   });
-  await until(
-    () =>
-      child.exitCode ??
-      stat(pidFile).then(
-        () => true,
-        () => false,
-      ),
+  // Ready or dead, whichever comes first: the pid file is written once it listens.
+  const ready = until(() =>
+    stat(pidFile).then(
+      () => true,
+      () => false,
+    ),
   );
+  const died = child.then(({ stderr }) => Promise.reject(new Error(`qemu-nbd ended: ${stderr}`)));
+  died.catch(() => undefined);
+  await Promise.race([ready, died]);
   const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
     child.kill(signal);
     await child;

@@ -3,6 +3,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 
 export type NodeRequest = Readonly<{ method: string; path: string; body: unknown }>;
+/** Whether the client gives the connection up after this request. */
+export type Connection = Readonly<{ closes: boolean }>;
+type AnswerRequest = (request: NodeRequest, connection: Connection) => NodeReply;
 
 /** What the fake answers with; the words stand for what a broken node does. */
 export type NodeReply =
@@ -18,7 +21,7 @@ export type FakeNode = Readonly<{
   url: string;
   /** In the order of arrival. */
   requests: NodeRequest[];
-  answerWith: (answer: (request: NodeRequest) => NodeReply) => void;
+  answerWith: (answer: AnswerRequest) => void;
   close: () => Promise<void>;
 }>;
 
@@ -56,14 +59,14 @@ const send = (response: ServerResponse, reply: NodeReply): void => {
 };
 
 /** A node appliance that says what a test wants it to say, on a free port of the loopback. */
-export const startFakeNode = async (first: (request: NodeRequest) => NodeReply): Promise<FakeNode> => {
+export const startFakeNode = async (first: AnswerRequest): Promise<FakeNode> => {
   let answer = first;
   const requests: NodeRequest[] = [];
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { method = '', url = '' } = request;
     const received = { method, path: url, body: await bodyOf(request) };
     requests.push(received);
-    send(response, answer(received));
+    send(response, answer(received, { closes: request.headers.connection === 'close' }));
   };
   const server = createServer((request, response) => {
     serve(request, response).catch((error: unknown) => response.destroy(error as Error));

@@ -10,7 +10,6 @@ import type { BackupQueries } from '#projections/backup-queries.ts';
 import type { vmContextQueries } from '#projections/vm-contexts.ts';
 import { ChangeIdReply, CompleteBody, CompleteReply } from '#wire/client-callbacks.ts';
 import { answer, type Endpoint, resource } from '../route.ts';
-import { plainText, requiredText } from './plain-text.ts';
 import { chainEndpoints } from './backup-chain.ts';
 import { diskIndex, filter } from './backup-query.ts';
 import {
@@ -22,6 +21,7 @@ import {
   seconds,
   startToWire,
 } from './backup-wire.ts';
+import { plainText, requiredText } from './plain-text.ts';
 
 type Position = Readonly<{ position: bigint | undefined }>;
 

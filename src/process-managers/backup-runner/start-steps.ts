@@ -121,7 +121,16 @@ export const startExport = async (disk: DiskState, port: number, work: Work): Pr
   try {
     const started = await deps.exporter.start({ exportId: exportIdFor(backupId, diskIndex), ...request }, signal);
     // One that an earlier hub started runs where that hub put it.
-    const data = { backupId, diskIndex, port: started.port, pid: started.pid, exportName, imagePath, sharedConnections, at: deps.clock.now() };
+    const data = {
+      backupId,
+      diskIndex,
+      port: started.port,
+      pid: started.pid,
+      exportName,
+      imagePath,
+      sharedConnections,
+      at: deps.clock.now(),
+    };
     return [{ type: 'DiskExportStarted', data }];
   } catch (error) {
     if (error instanceof PortTaken) return losePort(disk, error, work);

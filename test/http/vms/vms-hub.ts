@@ -30,6 +30,7 @@ export type Reply = Readonly<{ status: number; body: Readonly<Record<string, unk
 
 export type VmsHub = Readonly<{
   stores: Stores;
+  key: Buffer;
   vcenter: FakeVcenter;
   node: FakeNode;
   /** Every line that was logged. */
@@ -109,11 +110,12 @@ export const startVmsHub = async (): Promise<VmsHub> => {
   const vcenter = createFakeVcenter();
   const node = await startFakeNode(vcenter.answer);
   const served = { stores, readModel, nodeUrl: node.url, log };
-  const hub = await serve({ ...served, key: randomBytes(32) });
+  const key = randomBytes(32);
+  const hub = await serve({ ...served, key });
   return {
-    ...{ stores, vcenter, node, logged, call: hub.call },
+    ...{ stores, key, vcenter, node, logged, call: hub.call },
     passed: (position) => readModel.runner.waitFor(position, 5_000),
-    withKey: (key) => serve({ ...served, key }),
+    withKey: (other) => serve({ ...served, key: other }),
     close: async () => {
       await hub.close();
       await node.close();

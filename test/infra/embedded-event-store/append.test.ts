@@ -93,10 +93,15 @@ for (const [way, options] of Object.entries(waysToAppend)) {
       test(`whose first event is known and a later one is not is refused (expected: ${expectedRevision})`, async (t) => {
         const { client } = await startServer(t);
         if (expectedRevision !== NO_STREAM) await client.appendToStream('order-1', happenedTimes(2));
-        const known = happened(5);
-        await client.appendToStream('order-1', known, { ...options, expectedRevision });
-        const mixed = client.appendToStream('order-1', [known, happened(6)], { ...options, expectedRevision });
-        await assert.rejects(mixed, WrongExpectedVersionError);
+        const [first, second] = [happened(5), happened(6)];
+        await client.appendToStream('order-1', [first, second], { ...options, expectedRevision });
+        for (const mixed of [
+          [first, happened(7)],
+          [first, happened(7), second],
+        ]) {
+          const append = client.appendToStream('order-1', mixed, { ...options, expectedRevision });
+          await assert.rejects(append, WrongExpectedVersionError);
+        }
       });
     }
 

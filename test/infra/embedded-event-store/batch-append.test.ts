@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { Duplex } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import type { BatchAppendReq, BatchAppendResp } from '@eventstore/db-client/generated/streams_pb.js';
 import streamsPb from '@eventstore/db-client/generated/streams_pb.js';
 import { status } from '@grpc/grpc-js';
+import type { WriteOutcome } from '#infra/embedded-event-store/event-writer.ts';
+import { createBatchAppendCall } from '#infra/embedded-event-store/grpc/batch-append-call.ts';
+import { OpenCalls } from '#infra/embedded-event-store/grpc/open-calls.ts';
 import type { EventStoreServerOptions } from '#infra/embedded-event-store/server.ts';
 import { BatchCall, connectRaw, proposed, streamNamed, uuid } from './raw-client.ts';
 import { collect, revisionsOf, startServer, until } from './support.ts';
@@ -81,6 +85,34 @@ test('parts that come after an early refusal are ignored, and others go on', asy
   assert.deepEqual(answers.map(correlationOf), [tooBig, next]);
   assert.equal(answers[0]?.getError()?.getDetails()?.getTypeName(), 'event_store.client.MaximumAppendSizeExceeded');
   assert.ok(answers[1]?.hasSuccess());
+});
+
+test('a correlation id that is used again while it is being written gets no second answer', async () => {
+  const { promise: written, resolve } = Promise.withResolvers<WriteOutcome>();
+  let appends = 0;
+  const append = () => {
+    appends += 1;
+    return written;
+  };
+  const answers: Uint8Array[] = [];
+  const call = new Duplex({
+    objectMode: true,
+    read: () => undefined,
+    write: (answer, _encoding, done) => {
+      answers.push(answer);
+      done();
+    },
+  });
+  const limits = { maxAppendSizeBytes: 1000, appendSizeRule: 'data-only', writeTimeoutMs: 1000 };
+  createBatchAppendCall({ storage: { append }, calls: new OpenCalls(), limits } as never)(call as never);
+  const part = partOf({ correlationId: randomUUID(), stream: 'a', events: [randomUUID()], final: true });
+  call.push(part);
+  call.push(part);
+  await until(() => appends > 0, 'the append');
+  resolve({ kind: 'written', revision: 0, position: 1 });
+  call.push(null);
+  await once(call, 'finish');
+  assert.deepEqual([appends, answers.length], [1, 1]);
 });
 
 test('a request whose deadline has passed is answered with a timeout and not written', async (t) => {

@@ -82,13 +82,14 @@ test('a full disk refuses appends with a reason, keeps what was acknowledged and
   assert.equal(next.nextExpectedRevision, BigInt(acknowledged));
 });
 
-test('an append too large for what is left does not take the small ones beside it down', async (t) => {
+test('an append that does not fit leaves no trace: the next one begins where it would have', async (t) => {
   const { client } = await startServer(t, { maxSizeBytes: 512 * 1024 });
-  const large = client.appendToStream('large', happened(0, { text: 'x'.repeat(900_000) }));
-  const small = Array.from({ length: 5 }, (_, n) => client.appendToStream(`small-${n}`, happened(n)));
-  await assert.rejects(large, /no space left/);
-  assert.equal((await Promise.all(small)).length, 5);
-  assert.deepEqual((await collect(client.readAll())).length, 6);
+  const large = [happened(0), happened(1, { text: 'x'.repeat(900_000) })];
+  await assert.rejects(client.appendToStream('order-1', large), /no space left/);
+  const { position } = await client.appendToStream('order-1', happened(2), { expectedRevision: NO_STREAM });
+  assert.deepEqual(position, { commit: 2n, prepare: 2n });
+  const [event, ...others] = await collect(client.readStream('order-1'));
+  assert.deepEqual([event?.event?.revision, event?.event?.data, others.length], [0n, { n: 2 }, 0]);
 });
 
 test('everything the store keeps is for its user alone', async (t) => {

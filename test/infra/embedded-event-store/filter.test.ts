@@ -82,6 +82,16 @@ describe('a filtered subscription to $all', () => {
     assert.deepEqual(followed.events, []);
   });
 
+  test('gives one checkpoint, not two, when an interval ends with the log', async (t) => {
+    const { client } = await startServer(t);
+    for (let n = 0; n < 9; n++) await client.appendToStream(`other-${n}`, happened(n));
+    const checkpoints: number[] = [];
+    const checkpointReached = (_: unknown, { commit }: Position) => void checkpoints.push(Number(commit));
+    const filter = streamNameFilter({ prefixes: ['wanted-'], maxSearchWindow: 5, checkpointReached });
+    await new Followed(client.subscribeToAll({ filter })).live();
+    assert.deepEqual(checkpoints, [5, 10]);
+  });
+
   test('gives a checkpoint after the event it is for', async (t) => {
     const { client } = await startServer(t);
     const order: string[] = [];

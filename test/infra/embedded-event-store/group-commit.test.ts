@@ -4,19 +4,19 @@ import { openDatabase } from '#infra/embedded-event-store/database.ts';
 import { GroupCommit, StorageClosed } from '#infra/embedded-event-store/group-commit.ts';
 import { tempDir, until } from './support.ts';
 
-const start = async (t: TestContext) => {
-  const database = openDatabase(await tempDir(t));
+const start = async (t: TestContext, maxSizeBytes?: number) => {
+  const database = openDatabase(await tempDir(t), maxSizeBytes);
   t.after(() => database.close());
-  database.exec('create table notes (n integer) strict');
+  database.exec('create table notes (n integer, padding blob) strict');
   const happened: string[] = [];
   const commits = new GroupCommit(database, {
     committed: () => happened.push('committed'),
     rolledBack: () => happened.push('rolled back'),
     failed: (error) => happened.push(error instanceof Error ? error.message : 'failed'),
   });
-  const note = (n: number) => {
+  const note = (n: number, sizeBytes = 1) => {
     happened.push(`ran ${n}`);
-    return database.prepare('insert into notes values (?)').run(n);
+    return database.prepare('insert into notes values (?, zeroblob(?))').run(n, sizeBytes);
   };
   return { commits, happened, note };
 };
@@ -35,6 +35,20 @@ test('more bytes than a commit should hold are split over several', async (t) =>
   const { commits, happened, note } = await start(t);
   await Promise.all([1, 2, 3].map((n) => commits.run(9 * 1024 * 1024, () => note(n))));
   assert.deepEqual(happened, ['ran 1', 'committed', 'ran 2', 'committed', 'ran 3', 'committed']);
+});
+
+test('one that does not fit does not take those beside it down', async (t) => {
+  const { commits, happened, note } = await start(t, 256 * 1024);
+  const outcomes = await Promise.allSettled(
+    [1, 500_000, 3].map((sizeBytes, n) => commits.run(sizeBytes, () => note(n, sizeBytes))),
+  );
+  assert.deepEqual(
+    outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'written' : outcome.reason.name)),
+    ['written', 'StorageFull', 'written'],
+  );
+  const together = ['ran 0', 'ran 1', 'rolled back'];
+  const alone = ['ran 0', 'committed', 'ran 1', 'rolled back', 'ran 2', 'committed'];
+  assert.deepEqual(happened, [...together, ...alone]);
 });
 
 test('an unknown failure answers nobody, stops the store and refuses what comes later', async (t) => {

@@ -23,6 +23,9 @@ const server = async (t: TestContext, serve: (socket: Socket) => void): Promise<
   return address.port;
 };
 
+/** NBD_CMD_FLUSH of the protocol. */
+const commandFlush = 3;
+
 const greeting = Buffer.concat([Buffer.from('NBDMAGICIHAVEOPT'), Buffer.from([0, 3])]);
 const description = Buffer.from([0, 0, 0, 0, 0, 16, 0, 0, 0, 0b101]);
 const reply = (error: number): Buffer => {
@@ -33,14 +36,15 @@ const reply = (error: number): Buffer => {
   return message;
 };
 
-/** Answers the client's first message with the export's size, its second one with `answer`. */
+/** Answers the client's first message with the export's size, a flush with `answer` and nothing else. */
 const nbdServer = (t: TestContext, answer: Buffer): Promise<number> =>
   server(t, (socket) => {
     socket.write(greeting);
-    let seen = 0;
-    socket.on('data', () => {
-      seen += 1;
-      if (seen <= 2) socket.write(seen === 1 ? description : answer);
+    let negotiated = false;
+    socket.on('data', (message) => {
+      if (!negotiated) socket.write(description);
+      else if (message.readUInt16BE(6) === commandFlush) socket.write(answer);
+      negotiated = true;
     });
   });
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -113,7 +113,11 @@ test('a hub killed while the program starts leaves an export that the next hub f
 
   const exporter = fixture.hub();
   const starting = exporter.start(request, neverAborted);
-  await writeFile(gate, 'go\n');
+  {
+    // For reading too, so that it does not wait for the other end.
+    await using opened = await open(gate, 'r+');
+    await opened.write('go\n');
+  }
   const { pid } = await starting;
   const [[running, args] = assert.fail('nothing runs')] = await processesNaming(request.exportId);
   assert.equal((await processesNaming(request.exportId)).size, 1);

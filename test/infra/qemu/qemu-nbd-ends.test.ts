@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { test } from 'node:test';
 import { judgeEnd } from '#infra/qemu/export-stop.ts';
 import type { DiskExport } from '#process-managers/ports.ts';
@@ -72,17 +74,28 @@ test('a process that does not react is killed after 5 s, and that is unclean', a
   assert.equal(await isRunning(pid), false);
 });
 
-test('a stop that is given up can be repeated, and knows how the process ended', async (t) => {
+/** proc(5): the bit of a signal that waits for a stopped process. */
+const hasPendingTerm = async (pid: number): Promise<boolean> => {
+  const pending = /ShdPnd:\s*([0-9a-f]+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0';
+  return (BigInt(`0x${pending}`) & (1n << BigInt(constants.signals.SIGTERM - 1))) !== 0n;
+};
+
+test('a stop that was given up while the process ended knows how it ended when it is repeated', async (t) => {
   const { hub, request } = await exporterFixture(t);
   const exporter = hub();
+  const ended: Ended[] = [];
+  exporter.onUnexpectedExit((end) => ended.push(end));
   const { exportId, pid } = await exporter.start(await request(), neverAborted);
   const abort = new AbortController();
   process.kill(pid, 'SIGSTOP');
   const stopping = assert.rejects(exporter.stop(exportId, abort.signal), /shutting down/);
+  await eventually('SIGTERM was sent', () => hasPendingTerm(pid));
   abort.abort(new Error('shutting down'));
   await stopping;
   process.kill(pid, 'SIGCONT');
+  await eventually('it ended', async () => !(await isRunning(pid)));
   assert.equal((await exporter.stop(exportId, neverAborted)).outcome, 'clean');
+  assert.deepEqual(ended, []);
 });
 
 const inOrder = { readOnly: false, ended: 'in-order', words: '' } as const;

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { EventStoreDBClient, jsonEvent } from '@eventstore/db-client';
+import { pino } from 'pino';
+import { noEvents, StoreUnavailable } from '#commands/ports.ts';
+import { createUpcaster, UnreadableEvent } from '#domain/event-versions.ts';
+import { type SupervisedEventStore, superviseEventStore } from '#infra/embedded-event-store/supervise.ts';
+import { createEventFeed } from '#infra/event-store/event-feed.ts';
+import { createEventStore } from '#infra/event-store/event-store.ts';
+import { eventVersions, upcast } from '../../../src/composition/event-registry.ts';
+import { eventStoreContract } from '../../commands/event-store.contract.ts';
+
+const log = pino({ level: 'silent' });
+let dataDir: string;
+let server: SupervisedEventStore;
+let client: EventStoreDBClient;
+
+before(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'sendense-store-'));
+  server = await superviseEventStore({ dataDir, log });
+  client = EventStoreDBClient.connectionString(server.connectionString);
+});
+
+after(async () => {
+  await client.dispose();
+  await server.stop();
+  await rm(dataDir, { recursive: true, force: true });
+});
+
+const context = () => ({ actor: 'user:admin', correlationId: 'c', commandId: randomUUID() });
+
+eventStoreContract('the event store over its protocol', async () => ({
+  store: createEventStore({ client, upcast, versions: eventVersions }),
+  feed: createEventFeed({ client, upcast }),
+}));
+
+describe('histories of other versions of the hub', () => {
+  const store = () => createEventStore({ client, upcast, versions: eventVersions });
+  const write = async (stream: string, type: string, v: number) => {
+    const { nextExpectedRevision } = await client.appendToStream(
+      stream,
+      jsonEvent({ type, data: { n: 1 }, metadata: { by: 'system', v } }),
+    );
+    return nextExpectedRevision;
+  };
+
+  for (const [what, type, v] of [
+    ['an unknown event type', 'DiskTeleported', 1],
+    ['a newer schema version', 'NameClaimed', 2],
+  ] as const) {
+    test(`${what} stops who reads the stream to decide`, async () => {
+      const stream = `claim-vmName-${randomUUID()}`;
+      await write(stream, type, v);
+      await assert.rejects(store().read(stream), UnreadableEvent);
+    });
+
+    test(`${what} is left out for who follows the log`, async () => {
+      const stream = `session-${randomUUID()}`;
+      await write(stream, type, v);
+      await store().append(stream, [{ type: 'SessionClosed', data: { at: 'now' } }], 0n, context());
+      const stop = new AbortController();
+      const types: string[] = [];
+      const feed = createEventFeed({ client, upcast });
+      for await (const item of feed.subscribe(0n, { streamPrefixes: [stream] }, stop.signal)) {
+        if (item.kind === 'events') types.push(...item.events.map(({ event }) => event.type));
+        if (types.length > 0) stop.abort();
+      }
+      assert.deepEqual(types, ['SessionClosed']);
+    });
+  }
+
+  test('older versions are lifted, and new events carry the newest version', async () => {
+    const versions = { NameClaimed: 2 };
+    const lift = createUpcaster(versions, { 'NameClaimed.v1': (data) => ({ ...data, lifted: true }) });
+    const newer = createEventStore({ client, upcast: lift, versions });
+    const stream = `claim-vmName-${randomUUID()}`;
+    const revision = await write(stream, 'NameClaimed', 1);
+    await newer.append(stream, [{ type: 'NameClaimed', data: { n: 2 } }], revision, context());
+    const { events } = await newer.read(stream);
+    assert.deepEqual(
+      events.map(({ event, metadata }) => [event.data, metadata.v]),
+      [
+        [{ n: 1, lifted: true }, 1],
+        [{ n: 2 }, 2],
+      ],
+    );
+  });
+});
+
+describe('a store that is away', () => {
+  const retry = { attempts: 2, firstDelayMs: 1, maxDelayMs: 2 };
+
+  test('is told as such after a few tries', async () => {
+    const nobody = EventStoreDBClient.connectionString('esdb://127.0.0.1:1?tls=false&maxDiscoverAttempts=1');
+    const store = createEventStore({ client: nobody, upcast, versions: eventVersions, retry });
+    await assert.rejects(store.read('claim-vmName-x'), StoreUnavailable);
+    await assert.rejects(
+      store.append('claim-vmName-x', [{ type: 'NameClaimed', data: {} }], noEvents, context()),
+      StoreUnavailable,
+    );
+    await nobody.dispose();
+  });
+
+  test('comes back after its process was killed, with all that was acknowledged', async () => {
+    const store = createEventStore({ client, upcast, versions: eventVersions });
+    const stream = `claim-vmName-${randomUUID()}`;
+    await store.append(stream, [{ type: 'NameClaimed', data: { n: 1 } }], noEvents, context());
+    const pid = server.pid();
+    assert.ok(pid !== undefined);
+    process.kill(pid, 'SIGKILL');
+    await store.append(stream, [{ type: 'NameClaimed', data: { n: 2 } }], 0n, context());
+    assert.equal((await store.read(stream)).events.length, 2);
+  });
+});

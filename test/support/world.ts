@@ -1,0 +1,327 @@
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { chmod, cp, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { eventually } from './eventually.ts';
+import { type Call, callTo, startHub } from './hub-process.ts';
+import { type LabDisk, type MadeVm, makeLabVm } from './lab-vm.ts';
+import { findLeftovers } from './leftovers.ts';
+import { type Brake, makeBrake, startNode } from './node-process.ts';
+import { isProgram, processesOf, signalProcess } from './processes.ts';
+import type { Program } from './program.ts';
+import { openTunnel, type Tunnel } from './tunnel.ts';
+import type { WireBackup, WireJobEvent } from './wire.ts';
+
+export const mib = 1024 ** 2;
+
+export const twoDisks: readonly LabDisk[] = [
+  { sizeBytes: 96 * mib, dataBytes: 32 * mib },
+  { sizeBytes: 64 * mib, dataBytes: 24 * mib, format: 'qcow2' },
+];
+
+export type WorldOptions = Readonly<{
+  settings?: Readonly<Record<string, string>>;
+  disks?: readonly LabDisk[];
+  portCount?: number;
+}>;
+
+/** Copies of a VM's disks as they were at one moment, to compare a backup with. */
+export type Kept = readonly string[];
+
+const isTerminal = ({ status }: WireBackup): boolean => status === 'completed' || status === 'failed';
+
+const compare = async (image: string, source: string): Promise<string> => {
+  const format = source.endsWith('.qcow2') ? 'qcow2' : 'raw';
+  const args = ['compare', '-f', 'qcow2', '-F', format, image, source];
+  const { stdout, stderr, exitCode } = await execa('qemu-img', args, { reject: false });
+  return exitCode === 0 ? '' : `${image} is not ${source}: ${stdout} ${stderr}`;
+};
+
+const filesBelow = async (folder: string): Promise<readonly string[]> =>
+  (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name));
+
+/**
+ * A hub, a node appliance and a VM with two disks, as separate processes with a tunnel between them in each direction:
+ * both may be killed and come back on other ports. Everything lives in one folder.
+ */
+export class World {
+  readonly folder: string;
+  readonly repositoryPath: string;
+  readonly call: Call;
+  readonly brake: Brake;
+  readonly toHub: Tunnel;
+  readonly toNode: Tunnel;
+  readonly firstPort: number;
+  readonly #settings: Readonly<Record<string, string>>;
+  readonly #portCount: number;
+  #hub: Program | undefined;
+  #node: Program | undefined;
+  #keptCopies = 0;
+  readonly #stopped = new Set<number>();
+  repositoryId = '';
+  vm: MadeVm = { name: '', folder: '', path: '', disks: [] };
+
+  private constructor(folder: string, brake: Brake, tunnels: readonly [Tunnel, Tunnel], options: WorldOptions) {
+    this.folder = folder;
+    this.brake = brake;
+    [this.toHub, this.toNode] = tunnels;
+    this.repositoryPath = join(folder, 'repository');
+    this.#settings = options.settings ?? {};
+    this.#portCount = options.portCount ?? 20;
+    // Below the ports that the kernel hands out by itself; hubs side by side rarely meet, and pass one another when they do.
+    this.firstPort = 20_000 + 20 * randomInt(600);
+    this.call = callTo(() => this.hub.url);
+  }
+
+  static async open(options: WorldOptions = {}): Promise<World> {
+    const folder = await mkdtemp(join(tmpdir(), 'e2e-'));
+    await chmod(folder, 0o711); // PostgreSQL runs as another user when the tests run as root
+    for (const name of ['tmp', 'vms', 'kept']) await mkdir(join(folder, name));
+    await chmod(join(folder, 'tmp'), 0o1777);
+    const world = new World(folder, await makeBrake(folder), [await openTunnel(), await openTunnel()], options);
+    try {
+      await world.#begin(options);
+      return world;
+    } catch (error) {
+      await world.#abandon();
+      throw error;
+    }
+  }
+
+  async #begin({ disks = twoDisks }: WorldOptions): Promise<void> {
+    this.vm = await makeLabVm(this.vms, { name: 'pgtest1', disks });
+    await Promise.all([this.startHub(), this.startNode()]);
+    this.repositoryId = await this.addRepository('primary', this.repositoryPath);
+    const credential = {
+      ...{ credential_name: 'lab', vcenter_host: 'lab', username: 'lab', password: 'lab-password' },
+      datacenter: 'lab',
+    };
+    assert.equal((await this.call('POST', '/vmware-credentials', { body: credential })).status, 200);
+    await this.addVms([this.vm.name]);
+  }
+
+  get vms(): string {
+    return join(this.folder, 'vms');
+  }
+
+  get hubData(): string {
+    return join(this.folder, 'hub');
+  }
+
+  get hub(): Program {
+    assert.ok(this.#hub, 'the hub runs');
+    return this.#hub;
+  }
+
+  get node(): Program {
+    assert.ok(this.#node, 'the node runs');
+    return this.#node;
+  }
+
+  /** Starts the hub, for the first time or again on the same data. */
+  async startHub(settings: Readonly<Record<string, string>> = {}): Promise<Program> {
+    const ports = `${this.firstPort}-${this.firstPort + this.#portCount - 1}`;
+    const all = { SENDENSE_NBD_PORTS: ports, ...this.#settings, ...settings };
+    const where = { folder: this.folder, dataDir: this.hubData, snaUrl: this.toNode.url };
+    this.#hub = await startHub({ ...where, settings: all });
+    this.toHub.leadTo(this.#hub.url);
+    return this.#hub;
+  }
+
+  async startNode(): Promise<Program> {
+    const where = { folder: this.folder, dataDir: join(this.folder, 'node'), root: this.vms };
+    this.#node = await startNode({ ...where, hubUrl: this.toHub.url, programs: this.brake.path });
+    this.toNode.leadTo(this.#node.url);
+    return this.#node;
+  }
+
+  async killHub(): Promise<void> {
+    await this.hub.kill();
+    this.#hub = undefined;
+    // A store that outlives its hub would be found by the next one: it has to end by itself.
+    await eventually('the embedded stores end with their hub', async () => {
+      const left = await processesOf(this.hubData);
+      return left.filter((found) => !isProgram('qemu-nbd')(found)).length === 0;
+    });
+  }
+
+  async stopHub(): Promise<void> {
+    const { exitCode } = await this.hub.stop();
+    this.#hub = undefined;
+    assert.equal(exitCode, 0, 'the hub stops in order');
+  }
+
+  async stopNode(): Promise<void> {
+    const { exitCode } = await this.node.stop();
+    this.#node = undefined;
+    assert.equal(exitCode, 0, 'the node stops in order');
+  }
+
+  async killNode(): Promise<void> {
+    await this.node.kill();
+    this.#node = undefined;
+  }
+
+  async addRepository(name: string, path: string): Promise<string> {
+    const body = { name, type: 'local', config: { path } };
+    const reply = await this.call<{ repository: { id: string } }>('POST', '/repositories', { body });
+    assert.equal(reply.status, 201, JSON.stringify(reply.body));
+    return reply.body.repository.id;
+  }
+
+  async addVms(names: readonly string[]): Promise<void> {
+    const body = { credential_id: 1, vm_names: names };
+    const reply = await this.call<{ vms_added: number }>('POST', '/discovery/add-vms', { body });
+    assert.equal(reply.body.vms_added, names.length, JSON.stringify(reply.body));
+  }
+
+  /** The disks as they are now. Nobody may write to them meanwhile. */
+  async keep(): Promise<Kept> {
+    const folder = join(this.folder, 'kept', String(this.#keptCopies++));
+    await cp(this.vm.folder, folder, { recursive: true });
+    return this.vm.disks.map((disk) => join(folder, disk.slice(this.vm.folder.length + 1)));
+  }
+
+  request(type: 'full' | 'incremental', more: object = {}) {
+    return { vm_name: this.vm.name, repository_id: this.repositoryId, backup_type: type, ...more };
+  }
+
+  async start(type: 'full' | 'incremental', more: object = {}): Promise<WireBackup> {
+    const reply = await this.call<WireBackup>('POST', '/backups', { body: this.request(type, more) });
+    assert.equal(reply.status, 200, JSON.stringify(reply.body));
+    return reply.body;
+  }
+
+  async show(backupId: string): Promise<WireBackup> {
+    const reply = await this.call<WireBackup>('GET', `/backups/${backupId}`);
+    assert.equal(reply.status, 200, JSON.stringify(reply.body));
+    return reply.body;
+  }
+
+  async list(query = ''): Promise<readonly WireBackup[]> {
+    const reply = await this.call<{ backups: readonly WireBackup[] }>('GET', `/backups${query}`);
+    return reply.body.backups;
+  }
+
+  async events(backupId: string): Promise<readonly WireJobEvent[]> {
+    const reply = await this.call<{ events: readonly WireJobEvent[] }>('GET', `/jobs/${backupId}/events`);
+    return reply.body.events;
+  }
+
+  /** As it is when it has ended and everything that it had used is freed. */
+  async ended(backupId: string, timeoutMs = 60_000): Promise<WireBackup> {
+    await eventually(
+      `${backupId} is closed`,
+      async () => (await this.events(backupId)).some(({ type }) => type === 'BackupClosed'),
+      timeoutMs,
+    );
+    return eventually(`${backupId} has ended`, async () => {
+      const backup = await this.show(backupId);
+      return isTerminal(backup) && backup;
+    });
+  }
+
+  /** A backup that completes. */
+  async backUp(type: 'full' | 'incremental', more: object = {}): Promise<WireBackup> {
+    const { backup_id } = await this.start(type, more);
+    const backup = await this.ended(backup_id);
+    assert.equal(backup.status, 'completed', backup.error_message ?? '');
+    return backup;
+  }
+
+  async assertIdentical({ disk_results: disks }: WireBackup, kept: Kept): Promise<void> {
+    assert.equal(disks.length, kept.length);
+    for (const [index, { qcow2_path: image }] of disks.entries()) {
+      assert.equal(await compare(image, kept[index] ?? ''), '', `disk ${index}`);
+    }
+  }
+
+  /** Until some of a backup's data is in every image, so that whatever happens next happens in the middle. */
+  async inTheMiddle({ disk_results: disks }: WireBackup): Promise<void> {
+    for (const { qcow2_path: path } of disks) {
+      await eventually(`data arrives in ${path}`, async () => (await stat(path)).blocks * 512 > 3 * mib);
+    }
+  }
+
+  /** A backup that is held in its middle: release the brake to let it go on. */
+  async startSlowly(type: 'full' | 'incremental'): Promise<WireBackup> {
+    await this.brake.on();
+    const backup = await this.start(type);
+    await this.inTheMiddle(backup);
+    return backup;
+  }
+
+  pidsOf(name: string): Promise<readonly number[]> {
+    return processesOf(this.folder).then((all) => all.filter(isProgram(name)).map(({ pid }) => pid));
+  }
+
+  /** Stops a process in its tracks; whatever is not continued by the test is before the world ends. */
+  freeze(pid: number): void {
+    signalProcess(pid, 'SIGSTOP');
+    this.#stopped.add(pid);
+  }
+
+  thaw(pid: number): void {
+    this.#stopped.delete(pid);
+    signalProcess(pid, 'SIGCONT');
+  }
+
+  /** No job holds anything any more, and the repositories contain what their completed backups need and nothing else. */
+  async assertTidy(roots: readonly string[] = [this.repositoryPath]): Promise<void> {
+    const ports = await this.call<{ allocated: number; allocations: unknown }>('GET', '/nbd/ports/status');
+    assert.equal(ports.body.allocated, 0, JSON.stringify(ports.body.allocations));
+    const exports = await this.call<{ processes: readonly unknown[] }>('GET', '/nbd/qemu-nbd/list');
+    assert.deepEqual(exports.body.processes, []);
+    await eventually('no program of a transfer is left', async () => (await this.programs()).length === 0, 10_000);
+    const completed = (await this.list()).filter(({ status }) => status === 'completed');
+    const shown = await Promise.all(completed.map(({ backup_id }) => this.show(backup_id)));
+    const images = shown.flatMap(({ disk_results: disks }) => disks.map(({ qcow2_path: path }) => path));
+    const chains = new Set(images.map((path) => join(path, '..', 'chain.json')));
+    const expected = [...images, ...images.map((path) => `${path}.json`), ...chains];
+    const found = await Promise.all(roots.map(filesBelow));
+    assert.deepEqual(found.flat().sort(), expected.sort());
+    assert.deepEqual(await readdir(join(this.hubData, 'exports')), [], 'files of exports');
+    assert.deepEqual(await readdir(join(this.folder, 'node', 'run')).catch(() => []), [], 'files of transfers');
+  }
+
+  async programs(): Promise<readonly string[]> {
+    const all = await processesOf(this.folder);
+    return all
+      .filter((found) => ['qemu-nbd', 'nbdcopy', 'nbdkit', 'qemu-img'].some((name) => isProgram(name)(found)))
+      .map(({ commandLine }) => commandLine);
+  }
+
+  /** Stops hub and node, and fails when anything of theirs is left. */
+  async close(): Promise<void> {
+    try {
+      for (const pid of this.#stopped) this.thaw(pid);
+      await this.brake.off();
+      if (this.#node) await this.stopNode();
+      if (this.#hub) await this.stopHub();
+      await this.#closeTunnels();
+      const left = await findLeftovers({ id: this.folder, dir: this.folder });
+      const living = left.map(({ what }) => what).filter((what) => !what.startsWith('file or folder'));
+      assert.deepEqual(living, [], 'nothing outlives hub and node');
+      assert.deepEqual(await readdir(join(this.folder, 'tmp')), [], 'temporary files');
+      const partial = (await filesBelow(this.folder)).filter((path) => path.endsWith('.partial'));
+      assert.deepEqual(partial, [], 'half-written files');
+    } finally {
+      await this.#abandon();
+    }
+  }
+
+  async #closeTunnels(): Promise<void> {
+    await Promise.all([this.toHub.close(), this.toNode.close()]);
+  }
+
+  /** Whatever happened: no process and no file stays. */
+  async #abandon(): Promise<void> {
+    for (const { pid } of await processesOf(this.folder)) signalProcess(pid, 'SIGKILL');
+    await eventually('all processes are gone', async () => (await processesOf(this.folder)).length === 0);
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
