@@ -1,6 +1,6 @@
 import { idempotencyKeyDecider } from '#domain/idempotency-key/idempotency-key.ts';
 import { streamOf } from '#domain/streams.ts';
-import { handle, load } from './handle.ts';
+import { handle } from './handle.ts';
 import type { Clock, CommandContext, EventStore } from './ports.ts';
 
 export type IdempotentRequest = Readonly<{ operation: string; requestSha256: string }>;
@@ -20,9 +20,6 @@ export const idempotentSubject = async (
   const stream = streamOf.idempotencyKey(context.commandId);
   const target = { decider: idempotencyKeyDecider, stream };
   const data = { ...request, subject: proposed, at: deps.clock.now() };
-  await handle(deps.store, target, { type: 'UseIdempotencyKey', data }, context);
-  // Two requests with one key at the same time have the same event id: both appends succeed and the first one's event is in
-  // the log. What the log holds counts, not what was sent.
-  const { state } = await load(deps.store, target.decider, stream);
+  const { state } = await handle(deps.store, target, { type: 'UseIdempotencyKey', data }, context);
   return state.subject ?? proposed;
 };

@@ -208,6 +208,24 @@ const disksFor = (vm: Vm, target: Target, active: ActiveBackup): readonly Backup
 };
 
 /**
+ * The removal of a repository begins with an event and then counts backups: a backup that came after that event was not
+ * counted, so it looks again once it is recorded, and goes no further.
+ */
+const failIfRepositoryGoes = async (
+  deps: Deps,
+  repositoryId: string,
+  backupId: string,
+  context: CommandContext,
+): Promise<void> => {
+  const { state } = await load(deps.store, repositoryDecider, streamOf.repository(repositoryId));
+  if (state.status === 'active') return;
+  const reason = 'the repository is being removed';
+  const target = { decider: backupDecider, stream: streamOf.backup(backupId) };
+  const data = { backupId, kind: 'repository', reason, at: deps.clock.now() } as const;
+  await handle(deps.store, target, { type: 'FailBackup', data }, context);
+};
+
+/**
  * Admits and records a backup of all disks of one VM; the process manager does the rest. All checks that need no resource
  * come first, so a refusal leaves nothing behind.
  */
@@ -229,11 +247,6 @@ export const createStartBackup =
     const known = await load(deps.store, backupDecider, streamOf.backup(backupId));
     if (known.state.status !== 'none') return { backupId, position: undefined };
     const active = await admit(deps, { backupId, vm, target, backupType: input.backupType }, command);
-    // The repository may have begun to go between the check and the admission; whoever removes it counts admitted backups.
-    await findTarget(deps, input.repositoryId).catch(async (error: unknown) => {
-      await abandon(deps, vm.contextId, backupId, command);
-      throw error;
-    });
     const at = deps.clock.now();
     const { state, position } = await handle(
       deps.store,
@@ -256,6 +269,7 @@ export const createStartBackup =
         backupId,
       });
     }
+    await failIfRepositoryGoes(deps, target.repositoryId, backupId, command);
     return { backupId, position };
   };
 

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, realpath, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createDisplay, type Display, StepFailed } from './display.ts';
+import { Interrupted, listenForSignals } from './interruption.ts';
 import { judge } from './judgement.ts';
 import { findLeftovers } from './leftovers.ts';
 import { type DemoOptions, DemoUsage, readOptions } from './options.ts';
@@ -13,22 +14,11 @@ import { shutDown } from './shut-down.ts';
 import { adminName, type DemoResult, tellStory, vmsFolderOf } from './story.ts';
 import { inBytes } from './words.ts';
 
-const stopSignals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 const gib = 1024 ** 3;
 // The files once where they are made, once on the disk, in the node's copy, in the copy to compare with, in the backup.
 const roomPerSize = 2;
 const roomForStores = 0.5 * gib;
 const complaintsShown = 3;
-
-/** Somebody wants it to end. */
-class Interrupted extends Error {
-  readonly exitCode: number;
-  constructor(name: keyof typeof stopSignals) {
-    super(`interrupted by ${name}`);
-    this.name = 'Interrupted';
-    this.exitCode = stopSignals[name];
-  }
-}
 
 type Session = Readonly<{
   options: DemoOptions;
@@ -48,16 +38,6 @@ const makeFolder = async ({ sizeBytes }: DemoOptions): Promise<string> => {
   }
   // Resolved: processes are found by the folder they work in, which the kernel tells without links.
   return realpath(await mkdtemp(join(tmpdir(), 'sendense-demo-')));
-};
-
-/** Until it is closed, also a second Ctrl-C leaves the cleaning up alone. */
-const listenForSignals = (stop: AbortController) => {
-  const listeners = (Object.keys(stopSignals) as (keyof typeof stopSignals)[]).map((name) => {
-    const listener = () => stop.abort(new Interrupted(name));
-    process.on(name, listener);
-    return { name, listener };
-  });
-  return { close: () => listeners.forEach(({ name, listener }) => void process.off(name, listener)) };
 };
 
 const portsOf = (programs: readonly RunningProgram[], result: DemoResult | undefined): readonly number[] => [
@@ -82,13 +62,14 @@ const print = ({ options }: Session, parts: ReportParts): void =>
 
 /** Serves until it is told to stop. */
 const serve = async (session: Session, result: DemoResult): Promise<number> => {
-  const { folder, stop, programs, adminPassword } = session;
+  const { folder, stop, programs, adminPassword, display } = session;
   const leftovers = await findLeftovers({ folder, ports: portsOf(programs, result), running: true });
   const problems = judge(result, leftovers);
   const access = { url: result.hubUrl, username: adminName, password: adminPassword, vmFolder: result.vm.folder };
   print(session, { result, leftovers, problems, access });
   if (!stop.signal.aborted) await once(stop.signal, 'abort');
   if (!(stop.signal.reason instanceof Interrupted)) throw stop.signal.reason;
+  display.say('Stopping: hub, node and their stores.');
   return problems.length === 0 ? 0 : 1;
 };
 
@@ -97,7 +78,9 @@ const explain = async ({ folder, display, options, programs }: Session, error: u
   const message = error instanceof Error ? error.message : String(error);
   const step = error instanceof StepFailed ? error.step : '';
   display.say(step === '' ? `The demo failed: ${message}` : `The demo failed at "${step}": ${message}`);
-  for (const { name } of programs) {
+  for (const { name, hasEnded } of programs) {
+    const how = await hasEnded();
+    if (how !== undefined) display.say(`  ${name}: ended (${how})`);
     const complaints = await complaintsIn(logPath({ folder, name }), complaintsShown);
     for (const complaint of complaints) display.say(`  ${name}: ${complaint}`);
   }
@@ -106,12 +89,12 @@ const explain = async ({ folder, display, options, programs }: Session, error: u
 
 const failed = async (session: Session, error: unknown): Promise<number> => {
   const { stop, display } = session;
-  const reason: unknown = stop.signal.aborted ? stop.signal.reason : error;
+  const { reason } = stop.signal;
   if (!(reason instanceof Interrupted)) {
-    await explain(session, reason);
+    await explain(session, error);
     return 1;
   }
-  display.say(`Stopping, ${reason.message}.`);
+  display.say(`Stopping: ${reason.message}.`);
   return reason.exitCode;
 };
 

@@ -1,5 +1,6 @@
 import type { WriteStream } from 'node:tty';
 import { styleText } from 'node:util';
+import { Interrupted } from './interruption.ts';
 import { type Bar, drawBar } from './progress-bar.ts';
 import { inSeconds } from './words.ts';
 
@@ -109,10 +110,10 @@ export const createDisplay = (screen: Screen, signal: AbortSignal): Display => {
         return result;
       } catch (error) {
         active.delete(step);
-        // Interrupted, or given up because another step failed: that one tells.
-        if (signal.aborted) throw error;
-        view.line(outcome(style('red', '✖'), title, spent(), ''));
-        throw new StepFailed(title, error);
+        const reason: unknown = signal.aborted ? signal.reason : error;
+        if (reason instanceof StepFailed) throw reason; // given up because of another step: that one has told
+        if (!(reason instanceof Interrupted)) view.line(outcome(style('red', '✖'), title, spent(), ''));
+        throw new StepFailed(title, reason);
       }
     },
     say: (line) => view.line(line),

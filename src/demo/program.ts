@@ -11,8 +11,10 @@ export type RunningProgram = Readonly<{
   pid: number;
   /** Resolves, with how, when it ends, asked or not. */
   ended: Promise<string>;
-  /** SIGTERM, and SIGKILL for one that does not listen. May be repeated. */
-  stop: () => Promise<void>;
+  /** How it ended, if it has. */
+  hasEnded: () => Promise<string | undefined>;
+  /** SIGTERM, and SIGKILL for one that does not listen. Resolves with how it ended; may be repeated. */
+  stop: () => Promise<string>;
 }>;
 
 export type ProgramSpec = Readonly<{
@@ -37,6 +39,8 @@ const cli = resolve(import.meta.dirname, '../cli.ts');
 const startTimeoutMs = 60_000;
 const killAfterMs = 15_000;
 const lookEveryMs = 20;
+// The end of a process is noticed a little after its sockets'.
+const noticeMs = 100;
 
 /** Settings of the person's own hub must not reach the demo's: it would write into somebody's store. */
 const environment = (settings: Readonly<Record<string, string>>): Readonly<Record<string, string | undefined>> => ({
@@ -92,11 +96,12 @@ const launch = (spec: ProgramSpec) => {
     forceKillAfterDelay: killAfterMs,
   });
   const ended = child.then(({ exitCode, signal }) => signal ?? `exit code ${exitCode}`);
-  const stop = async (): Promise<void> => {
+  const stop = (): Promise<string> => {
     child.kill('SIGTERM');
-    await ended;
+    return ended;
   };
-  return { child, ended, stop };
+  const hasEnded = () => Promise.race([ended, delay(noticeMs, undefined)]);
+  return { child, ended, hasEnded, stop };
 };
 
 const untilReady = async (spec: ProgramSpec, pid: number, signal: AbortSignal): Promise<string> => {
@@ -113,7 +118,7 @@ const reasonFor = async (spec: ProgramSpec, how: string): Promise<string> =>
 /** Starts a program and waits until it is ready. When this throws, nothing of it runs. */
 export const startProgram = async (spec: ProgramSpec, signal: AbortSignal): Promise<RunningProgram> => {
   signal.throwIfAborted();
-  const { child, ended, stop } = launch(spec);
+  const { child, ended, hasEnded, stop } = launch(spec);
   const givenUp = new AbortController();
   const waiting = AbortSignal.any([signal, givenUp.signal, AbortSignal.timeout(startTimeoutMs)]);
   const diedEarly = ended.then(async (how) => {
@@ -125,7 +130,7 @@ export const startProgram = async (spec: ProgramSpec, signal: AbortSignal): Prom
     if (pid === undefined) return await diedEarly;
     const url = await Promise.race([untilReady(spec, pid, waiting), diedEarly]);
     diedEarly.catch(() => undefined); // from now on `ended` tells
-    return { name: spec.name, url, pid, ended, stop };
+    return { name: spec.name, url, pid, ended, hasEnded, stop };
   } catch (error) {
     await stop();
     signal.throwIfAborted();

@@ -26,12 +26,21 @@ const untilJobsEnded = async (hubUrl: string): Promise<void> => {
   }
 };
 
+/** What was not to be moved by SIGTERM is told. */
+const stopProgram = async ({ name, pid, hasEnded, stop }: RunningProgram): Promise<readonly string[]> => {
+  if ((await hasEnded()) !== undefined) return [];
+  return (await stop()) === 'SIGKILL' ? [`process ${pid}: the ${name} had to be killed`] : [];
+};
+
 /** Node first: it tells the hub how its jobs ended, and the hub needs its stores to free what they used. */
-export const stopPrograms = async (programs: readonly RunningProgram[]): Promise<void> => {
+const stopPrograms = async (programs: readonly RunningProgram[]): Promise<readonly string[]> => {
+  const killed: string[] = [];
   const named = (wanted: string) => programs.filter(({ name }) => name === wanted);
-  await Promise.all(named('node').map(({ stop }) => stop()));
-  await Promise.all(named('hub').map(({ url }) => untilJobsEnded(url)));
-  await Promise.all(programs.map(({ stop }) => stop()));
+  for (const program of [...named('node'), ...named('hub')]) {
+    if (program.name === 'hub') await untilJobsEnded(program.url);
+    killed.push(...(await stopProgram(program)));
+  }
+  return killed;
 };
 
 const endProcesses = async (folder: string): Promise<void> => {
@@ -54,8 +63,8 @@ export type ShutDown = Readonly<{ folder: string; programs: readonly RunningProg
 
 /** Stops everything, tells what did not stop by itself, and leaves nothing all the same. */
 export const shutDown = async ({ folder, programs, ports }: ShutDown): Promise<readonly string[]> => {
-  await stopPrograms(programs);
-  const leftovers = await findLeftovers({ folder, ports, running: false });
+  const killed = await stopPrograms(programs);
+  const leftovers = [...killed, ...(await findLeftovers({ folder, ports, running: false }))];
   await endProcesses(folder);
   await rm(folder, { recursive: true, force: true, maxRetries: 3 });
   return leftovers;

@@ -4,7 +4,7 @@ import { type Api, signIn } from './api.ts';
 import { type Appliances, type AppliancesSpec, startAppliances } from './appliances.ts';
 import { type BackedUp, type BackupProgress, type BackupType, backUp } from './backup.ts';
 import { changeVm, type VmChange } from './change-vm.ts';
-import type { Display } from './display.ts';
+import { type Display, StepFailed } from './display.ts';
 import { countEvents, type EventCount } from './event-log.ts';
 import { type Inventory, setUpInventory } from './inventory.ts';
 import { type LabVm, makeLabVm } from './lab-vm.ts';
@@ -54,7 +54,8 @@ const sideBySide = async <A, B>(
   for (const work of [first, second]) work.catch((error: unknown) => stop.abort(error));
   const [a, b] = await Promise.allSettled([first, second]);
   if (a.status === 'fulfilled' && b.status === 'fulfilled') return [a.value, b.value];
-  throw stop.signal.reason;
+  const reasons: readonly unknown[] = [a, b].flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+  throw reasons.find((reason) => reason instanceof StepFailed) ?? stop.signal.reason;
 };
 
 const makeVm = ({ folder, sizeBytes, display, stop }: Stage): Promise<LabVm> =>

@@ -40,7 +40,7 @@ const commandOf = ({ disk, target, plan, extentFile }: Transfer): readonly [stri
     case 'fresh':
       return ['nbdcopy', ...common, '--destination-is-zero', '--', '[', ...nbdkit, plugin, ...parameters, ']', uri];
     case 'over':
-      return ['nbdcopy', ...common, '--destination-is-zero', '--', '[', ...nbdkit, plugin, ...parameters, ']', uri];
+      return ['nbdcopy', ...common, '--', '[', ...nbdkit, plugin, ...parameters, ']', uri];
     case 'changes':
       return [
         'nbdcopy',

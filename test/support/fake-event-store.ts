@@ -42,7 +42,9 @@ export const createFakeEventStore = (): FakeEventStore => {
 
   const append: EventStore['append'] = async (stream, events, expected, context) => {
     const existing = all(stream);
-    const ids = events.map((_, index) => eventIdFor(context.commandId, stream, expected + BigInt(index)));
+    const ids = events.map((event, index) =>
+      eventIdFor(context.commandId, { stream, revision: expected + BigInt(index) }, event),
+    );
     const repeated = existing.slice(Number(expected) + 1, Number(expected) + 1 + ids.length);
     if (ids.length > 0 && repeated.length === ids.length && repeated.every(({ id }, index) => id === ids[index])) {
       return { revision: expected + BigInt(ids.length), position: repeated.at(-1)?.position ?? 0n };

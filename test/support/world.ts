@@ -3,9 +3,9 @@ import { randomInt } from 'node:crypto';
 import { chmod, cp, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import { eventually } from './eventually.ts';
 import { type Call, callTo, startHub } from './hub-process.ts';
+import { compare, filesBelow, withSideFiles } from './images.ts';
 import { type LabDisk, type MadeVm, makeLabVm } from './lab-vm.ts';
 import { findLeftovers } from './leftovers.ts';
 import { type Brake, makeBrake, startNode } from './node-process.ts';
@@ -31,18 +31,6 @@ export type WorldOptions = Readonly<{
 export type Kept = readonly string[];
 
 const isTerminal = ({ status }: WireBackup): boolean => status === 'completed' || status === 'failed';
-
-const compare = async (image: string, source: string): Promise<string> => {
-  const format = source.endsWith('.qcow2') ? 'qcow2' : 'raw';
-  const args = ['compare', '-f', 'qcow2', '-F', format, image, source];
-  const { stdout, stderr, exitCode } = await execa('qemu-img', args, { reject: false });
-  return exitCode === 0 ? '' : `${image} is not ${source}: ${stdout} ${stderr}`;
-};
-
-const filesBelow = async (folder: string): Promise<readonly string[]> =>
-  (await readdir(folder, { recursive: true, withFileTypes: true }))
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => join(entry.parentPath, entry.name));
 
 /**
  * A hub, a node appliance and a VM with two disks, as separate processes with a tunnel between them in each direction:
@@ -280,12 +268,14 @@ export class World {
     const completed = (await this.list()).filter(({ status }) => status === 'completed');
     const shown = await Promise.all(completed.map(({ backup_id }) => this.show(backup_id)));
     const images = shown.flatMap(({ disk_results: disks }) => disks.map(({ qcow2_path: path }) => path));
-    const chains = new Set(images.map((path) => join(path, '..', 'chain.json')));
-    const expected = [...images, ...images.map((path) => `${path}.json`), ...chains];
+    const expected = [...withSideFiles(images)];
     const found = await Promise.all(roots.map(filesBelow));
     assert.deepEqual(found.flat().sort(), expected.sort());
     assert.deepEqual(await readdir(join(this.hubData, 'exports')), [], 'files of exports');
-    assert.deepEqual(await readdir(join(this.folder, 'node', 'run')).catch(() => []), [], 'files of transfers');
+    // The node gives its own up when it has told the hub, which it may be waiting to be asked again for.
+    await eventually('files of transfers are gone', async () => {
+      return (await readdir(join(this.folder, 'node', 'run')).catch(() => [])).length === 0;
+    });
   }
 
   async programs(): Promise<readonly string[]> {

@@ -18,6 +18,7 @@ export type BackupDisk = Readonly<{
 
 /** What failed: whose fault it is decides how the caller of StartBackup is answered. */
 export type FailureKind =
+  | 'repository'
   | 'ports-exhausted'
   | 'image'
   | 'export'

@@ -16,13 +16,8 @@ export type Report = Readonly<{
   timestamp: string | null;
 }>;
 
-export type ReportedDisk = Readonly<{
-  index: number;
-  bytesTransferred: number;
-  totalBytes: number;
-  percent: number;
-  status: 'pending' | 'transferring' | 'transferred' | 'failed';
-}>;
+/** What a report says of one disk. */
+export type ReportedDisk = DiskProgress;
 
 /** The job as its own stream tells it. */
 export type ReportingJob = Readonly<{

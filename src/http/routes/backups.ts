@@ -61,6 +61,7 @@ const StartBody = z.object({
 
 /** How the caller of a start learns why it came to nothing. */
 const startFailures: Readonly<Partial<Record<NonNullable<KnownBackup['failure']>['kind'], ErrorCode>>> = {
+  repository: 'repository-disabled',
   'ports-exhausted': 'nbd-ports-exhausted',
   'node-unreachable': 'node-unreachable',
   'node-refused': 'node-error',

@@ -108,7 +108,7 @@ export const createEventStore = ({ client, upcast, versions, retry = defaultRetr
     };
     const stored = events.map(({ type, data }, index) =>
       jsonEvent({
-        id: eventIdFor(context.commandId, stream, expected + BigInt(index)),
+        id: eventIdFor(context.commandId, { stream, revision: expected + BigInt(index) }, { type, data }),
         type,
         data: withoutNul(data),
         metadata: { ...metadata, v: versions[type] ?? 1 },

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { AllStreamRecordedEvent, RecordedEvent as ClientEvent } from '@eventstore/db-client';
+import type { DomainEvent } from '#domain/decider.ts';
 import { UnreadableEvent } from '#domain/event-versions.ts';
 import type { EventMetadata, RecordedEvent } from '#domain/recorded-event.ts';
 
@@ -37,11 +38,17 @@ export const toKnownRecorded = (event: AllStreamRecordedEvent, upcast: Upcast): 
 };
 
 /**
- * A name-based UUID (version 8, SHA-256): the same command, repeated at the same revision, gives the same event ids, by
- * which the store recognises the repeat.
+ * A name-based UUID (version 8, SHA-256) of the command, the place and the content: the same append, repeated, gives the
+ * same id, by which the store recognises the repeat; another one at the same place conflicts, as it must.
  */
-export const eventIdFor = (commandId: string, stream: string, revision: bigint): string => {
-  const hash = createHash('sha256').update(`${commandId}\n${stream}\n${revision}`).digest();
+export const eventIdFor = (
+  commandId: string,
+  { stream, revision }: Readonly<{ stream: string; revision: bigint }>,
+  event: DomainEvent,
+): string => {
+  const hash = createHash('sha256')
+    .update(`${commandId}\n${stream}\n${revision}\n${event.type}\n${JSON.stringify(event.data)}`)
+    .digest();
   hash[6] = ((hash[6] as number) & 0x0f) | 0x80;
   hash[8] = ((hash[8] as number) & 0x3f) | 0x80;
   const hex = hash.toString('hex');

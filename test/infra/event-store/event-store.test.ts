@@ -94,15 +94,15 @@ describe('histories of other versions of the hub', () => {
 describe('a store that is away', () => {
   const retry = { attempts: 2, firstDelayMs: 1, maxDelayMs: 2 };
 
-  test('is told as such after a few tries', async () => {
+  test('is told as such after a few tries', async (t) => {
     const nobody = EventStoreDBClient.connectionString('esdb://127.0.0.1:1?tls=false&maxDiscoverAttempts=1');
+    t.after(() => nobody.dispose());
     const store = createEventStore({ client: nobody, upcast, versions: eventVersions, retry });
     await assert.rejects(store.read('claim-vmName-x'), StoreUnavailable);
     await assert.rejects(
       store.append('claim-vmName-x', [{ type: 'NameClaimed', data: {} }], noEvents, context()),
       StoreUnavailable,
     );
-    await nobody.dispose();
   });
 
   test('comes back after its process was killed, with all that was acknowledged', async () => {
