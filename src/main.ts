@@ -5,7 +5,6 @@ import { ensureAdminPassword } from '#http/admin-password.ts';
 import { createApp } from '#http/app.ts';
 import { createAuthenticate } from '#http/auth.ts';
 import { listen } from '#http/listen.ts';
-import { renderOpenApi } from '#http/openapi.ts';
 import { apiDocsPages } from '#http/routes/api-docs.ts';
 import { createSessions } from '#http/sessions.ts';
 import type { Config } from '#infra/config.ts';
@@ -97,7 +96,7 @@ const startParts = async ({ config, log, announcePassword }: HubOptions, cleanup
     }),
     log: log.child({ part: 'http' }),
     cors: config.http.corsOrigins,
-    pages: [apiDocsPages(renderOpenApi(endpoints, version))],
+    pages: [apiDocsPages(async () => (await import('#http/openapi.ts')).renderOpenApi(endpoints, version))],
   });
   await readModel.runner.caughtUp;
   const server = await listen(app, config.http);

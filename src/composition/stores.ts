@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { EventStoreDBClient } from '@eventstore/db-client';
 import type { Logger } from 'pino';
 import type { EventFeed, EventStore } from '#commands/ports.ts';
@@ -23,6 +24,8 @@ export type Stores = Readonly<{
 }>;
 
 type Opened<T> = T & Readonly<{ pid: () => number | undefined; close: () => Promise<void> }>;
+
+const disposeTimeoutMs = 1_000;
 
 const none = { pid: () => undefined, close: async () => undefined };
 
@@ -79,7 +82,8 @@ export const openStores = async (
       pids: () => ({ eventStore: eventStore.pid(), postgres: postgres.pid() }),
       close: async () => {
         await database.close();
-        await client.dispose();
+        // It waits for calls that were broken off, some of which never tell that they are over.
+        await Promise.race([client.dispose(), delay(disposeTimeoutMs, undefined, { ref: false })]);
         await closeServers();
       },
     };

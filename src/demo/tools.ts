@@ -13,12 +13,10 @@ export class ToolFailed extends Error {
   }
 }
 
-// mke2fs and sfdisk are not in an ordinary user's PATH. Messages are matched, so they are not translated. The time is
-// fixed: it goes into the filesystem, and the same VM is made each time.
+// mke2fs and sfdisk are not in an ordinary user's PATH. Messages are matched, so they are not translated.
 const environment = () => ({
   PATH: `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/local/sbin:/usr/sbin:/sbin`,
   LC_ALL: 'C',
-  E2FSPROGS_FAKE_TIME: '1760000000',
 });
 
 /** Programs that end when the signal aborts. */

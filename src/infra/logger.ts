@@ -1,7 +1,9 @@
 import { type DestinationStream, destination, type Level, type Logger, type LoggerOptions, pino } from 'pino';
-import pretty from 'pino-pretty';
 
 const stderrFd = 2;
+
+/** Only a person at a terminal needs it; a service does not load it. */
+const pretty = process.stderr.isTTY ? (await import('pino-pretty')).default : undefined;
 
 /** Fields whose value must not be in a log, without case and separators: `set-cookie`, `setCookie` and `SET_COOKIE` are one. */
 const secretFields = new Set([
@@ -34,7 +36,7 @@ const redact = (fields: Readonly<Record<string, unknown>>, depth = 1): Record<st
 
 /** Results go to stdout, so the log goes to stderr: readable on a terminal, one JSON object a line elsewhere. */
 const stderrStream = (): DestinationStream =>
-  process.stderr.isTTY
+  pretty
     ? pretty({ destination: stderrFd, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' })
     : destination({ fd: stderrFd, sync: true });
 

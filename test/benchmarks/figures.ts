@@ -14,7 +14,11 @@ export type Figure = Readonly<{
   met?: boolean;
 }>;
 
-export type Breakdown = Readonly<{ name: string; unit: string; parts: readonly Readonly<{ name: string; measured: Spread }>[] }>;
+export type Breakdown = Readonly<{
+  name: string;
+  unit: string;
+  parts: readonly Readonly<{ name: string; measured: Spread }>[];
+}>;
 
 export type Outcome = Readonly<{
   /** How it was measured, as far as the figures do not tell. */

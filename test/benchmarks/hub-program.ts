@@ -7,12 +7,17 @@ import { z } from 'zod';
 import { type RunningProgram, startProgram } from '../../src/demo/program.ts';
 import { type HubApi, openHubApi } from './hub-api.ts';
 
-export type BenchHub = Readonly<{ program: RunningProgram; api: HubApi }>;
+export type BenchHub = Readonly<{
+  program: RunningProgram;
+  api: HubApi;
+  /** From the start of its process. */
+  readyAfterMs: number;
+}>;
 
 /** Where a hub's files are, and how it is started again and again on them. */
-export type HubPlace = Readonly<{ folder: string; nodeUrl: string; password: string; port: number; logLevel?: string }>;
+export type HubPlace = Readonly<{ folder: string; nodeUrl: string; password: string; port: number }>;
 
-export const hubDataDir = 'hub';
+const hubDataDir = 'hub';
 
 export const newHubPlace = (place: Readonly<{ folder: string; nodeUrl: string; port?: number }>): HubPlace => ({
   ...{ port: 0, password: randomBytes(12).toString('hex') },
@@ -30,7 +35,7 @@ export const freePort = async (): Promise<number> => {
 };
 
 /** The hub as it comes, on its embedded stores. The pool of ports has room for a hundred jobs beside other programs. */
-export const startHubProgram = (place: HubPlace, signal: AbortSignal): Promise<RunningProgram> =>
+const startHubProgram = (place: HubPlace, signal: AbortSignal): Promise<RunningProgram> =>
   startProgram(
     {
       ...{ name: 'hub', args: ['hub'], folder: place.folder, readyFile: join(hubDataDir, 'hub.json') },
@@ -46,9 +51,11 @@ export const startHubProgram = (place: HubPlace, signal: AbortSignal): Promise<R
   );
 
 export const startHub = async (place: HubPlace, signal: AbortSignal): Promise<BenchHub> => {
+  const startedAtMs = performance.now();
   const program = await startHubProgram(place, signal);
+  const readyAfterMs = performance.now() - startedAtMs;
   try {
-    return { program, api: await openHubApi(program.url, place.password) };
+    return { program, readyAfterMs, api: await openHubApi(program.url, place.password) };
   } catch (error) {
     await program.stop();
     throw error;

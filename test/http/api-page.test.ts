@@ -37,7 +37,10 @@ test('the API page lists the operations in a real browser, under its own content
       handle: async ({ params }) => ({ name: params.name }),
     }),
   ];
-  const { url } = await serveApp(t, { endpoints, pages: [apiDocsPages(renderOpenApi(endpoints, '1.2.3'))] });
+  const { url } = await serveApp(t, {
+    endpoints,
+    pages: [apiDocsPages(async () => renderOpenApi(endpoints, '1.2.3'))],
+  });
   const page = await renderInBrowser(`${url}/swagger/`);
   assert.match(page, /Shows a moon of Jupiter/);
   assert.match(page, /opblock-get/);

@@ -164,7 +164,7 @@ describe('the OpenAPI document', () => {
 
 describe('the page of the API', () => {
   test('loads the document and everything else from the hub itself, without inline scripts', async (t) => {
-    const { url } = await serveApp(t, { endpoints: backups, pages: [apiDocsPages(renderOpenApi(backups, '1'))] });
+    const { url } = await serveApp(t, { endpoints: backups, pages: [apiDocsPages(() => renderOpenApi(backups, '1'))] });
     const page = await fetch(`${url}/swagger/index.html`);
     assert.equal(page.status, 200);
     assert.match(page.headers.get('content-type') ?? '', /^text\/html/);
@@ -186,7 +186,7 @@ describe('the page of the API', () => {
   });
 
   test('is where /swagger leads', async (t) => {
-    const { url } = await serveApp(t, { endpoints: [], pages: [apiDocsPages({})] });
+    const { url } = await serveApp(t, { endpoints: [], pages: [apiDocsPages(async () => ({}))] });
     for (const path of ['/swagger', '/swagger/']) {
       const reply = await fetch(`${url}${path}`, { redirect: 'manual' });
       assert.deepEqual([reply.status, reply.headers.get('location')], [302, '/swagger/index.html']);
@@ -194,7 +194,7 @@ describe('the page of the API', () => {
   });
 
   test('gives out none of the other files of its package', async (t) => {
-    const { url } = await serveApp(t, { endpoints: [], pages: [apiDocsPages({})] });
+    const { url } = await serveApp(t, { endpoints: [], pages: [apiDocsPages(async () => ({}))] });
     for (const path of ['package.json', '../express/package.json', '%2e%2e/express/package.json'])
       assert.equal((await fetch(`${url}/swagger/${path}`)).status, 404);
   });

@@ -3,11 +3,15 @@ import { fileURLToPath } from 'node:url';
 import { type RequestHandler, Router } from 'express';
 
 /** The API's description and a page to browse and try it, from the hub alone: no other host, no inline script. */
-export const apiDocsPages = (document: object): Router => {
-  const json = JSON.stringify(document);
+export const apiDocsPages = (describe: () => Promise<object>): Router => {
+  // Made when somebody asks: a hub that nobody asks keeps neither the text nor what it takes to make it.
+  let json: string | undefined;
   const router = Router({ strict: true });
   router.get('/swagger', toIndex).get('/swagger/', toIndex);
-  router.get('/swagger/doc.json', text('application/json', json));
+  router.get('/swagger/doc.json', async (request, response, next) => {
+    json ??= JSON.stringify(await describe());
+    text('application/json', json)(request, response, next);
+  });
   router.get('/swagger/index.html', text('text/html', page));
   router.get('/swagger/start.js', text('text/javascript', startScript));
   for (const asset of assets) router.get(`/swagger/${asset}`, packageFile(asset));

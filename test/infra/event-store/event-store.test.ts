@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { EventStoreDBClient, jsonEvent } from '@eventstore/db-client';
 import { pino } from 'pino';
-import { noEvents, StoreUnavailable } from '#commands/ports.ts';
 import { createUpcaster, UnreadableEvent } from '#domain/event-versions.ts';
 import { type SupervisedEventStore, superviseEventStore } from '#infra/embedded-event-store/supervise.ts';
 import { createEventFeed } from '#infra/event-store/event-feed.ts';
@@ -88,31 +87,5 @@ describe('histories of other versions of the hub', () => {
         [{ n: 2 }, 2],
       ],
     );
-  });
-});
-
-describe('a store that is away', () => {
-  const retry = { attempts: 2, firstDelayMs: 1, maxDelayMs: 2 };
-
-  test('is told as such after a few tries', async (t) => {
-    const nobody = EventStoreDBClient.connectionString('esdb://127.0.0.1:1?tls=false&maxDiscoverAttempts=1');
-    t.after(() => nobody.dispose());
-    const store = createEventStore({ client: nobody, upcast, versions: eventVersions, retry });
-    await assert.rejects(store.read('claim-vmName-x'), StoreUnavailable);
-    await assert.rejects(
-      store.append('claim-vmName-x', [{ type: 'NameClaimed', data: {} }], noEvents, context()),
-      StoreUnavailable,
-    );
-  });
-
-  test('comes back after its process was killed, with all that was acknowledged', async () => {
-    const store = createEventStore({ client, upcast, versions: eventVersions });
-    const stream = `claim-vmName-${randomUUID()}`;
-    await store.append(stream, [{ type: 'NameClaimed', data: { n: 1 } }], noEvents, context());
-    const pid = server.pid();
-    assert.ok(pid !== undefined);
-    process.kill(pid, 'SIGKILL');
-    await store.append(stream, [{ type: 'NameClaimed', data: { n: 2 } }], 0n, context());
-    assert.equal((await store.read(stream)).events.length, 2);
   });
 });
