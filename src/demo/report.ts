@@ -84,7 +84,7 @@ const changeLines = ({ change, full, incremental }: DemoResult): readonly string
 
 const trailLines = ({ events, incremental, trail }: DemoResult): readonly string[] => [
   `${bold('Events')}  ${counted(events.total, 'event')} in the log, ${counted(events.jobStreams, 'job')}`,
-  `  The audit trail of ${incremental.backupId}:`,
+  `  The audit trail of ${incremental.backupId} (GET /api/v1/jobs/${incremental.backupId}/events):`,
   ...trail.map(({ time, actor, text }) => `  ${dim(time.slice(11, 23))}  ${text} ${dim(`(${actor})`)}`),
 ];
 

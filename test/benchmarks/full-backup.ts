@@ -14,7 +14,7 @@ import { comparedFigure, type Outcome, spreadOf } from './figures.ts';
 import { freePort } from './hub-program.ts';
 import { type LabWorld, openLabWorld } from './lab-world.ts';
 import { timed } from './machine.ts';
-import { breakDown, untilAnswered, untilCompleted, type Watched } from './timeline.ts';
+import { breakDown, nodeBreakDown, untilAnswered, untilCompleted, type Watched } from './timeline.ts';
 
 const mib = 1024 ** 2;
 const limit = 1.15;
@@ -127,6 +127,7 @@ const measure = async (world: LabWorld, bench: Bench): Promise<Outcome> => {
     breakdowns: [
       breakDown('request to answer', untilAnswered, watched.slice(1)),
       breakDown('request to completed', untilCompleted, watched.slice(1)),
+      nodeBreakDown(watched.slice(1)),
     ],
   };
 };

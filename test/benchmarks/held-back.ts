@@ -68,7 +68,11 @@ const startJob = async (api: HubApi, vmName: string, repositoryId: string): Prom
   const { backup_id: backupId } = await api.call('POST /backups', body, Started);
   const tookMs = performance.now() - startedAtMs;
   const answeredAtMs = Date.now();
-  return { backupId, tookMs, watched: async () => ({ askedAtMs, answeredAtMs, events: await api.eventsOf(backupId) }) };
+  return {
+    backupId,
+    tookMs,
+    watched: async () => ({ askedAtMs, answeredAtMs, nodePhases: [], events: await api.eventsOf(backupId) }),
+  };
 };
 
 const reportOf = (backupId: string, totalBytes: number, bytesTransferred: number): object => {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -61,6 +61,12 @@ export const startHub = async (place: HubPlace, signal: AbortSignal): Promise<Be
     throw error;
   }
 };
+
+const EventStore = z.object({ connection: z.string(), pid: z.number() });
+
+/** The embedded event store of the hub that runs in that folder. */
+export const eventStoreOf = async (folder: string): Promise<z.output<typeof EventStore>> =>
+  EventStore.parse(JSON.parse(await readFile(join(folder, hubDataDir, 'event-store', 'event-store.json'), 'utf8')));
 
 const Added = z.object({ repository: z.object({ id: z.string() }) });
 const Saved = z.object({ credential: z.object({ id: z.number() }) });

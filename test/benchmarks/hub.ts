@@ -2,8 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Bench, Benchmark } from './benchmark.ts';
 import { type Figure, type Outcome, plainFigure } from './figures.ts';
 import { type HeldBackWorld, openHeldBackWorld } from './held-back.ts';
+import { eventStoreOf } from './hub-program.ts';
 import { untilIdle } from './machine.ts';
-import { eventStoreOf, type Memory, memoryOfAll, watchMemory } from './memory.ts';
+import { type Memory, memoryOfAll, watchMemory } from './memory.ts';
 
 const mib = 1024 ** 2;
 const readyLimitSeconds = 3;
@@ -71,8 +72,7 @@ type Measured = Readonly<{
 }>;
 
 const measureMemory = async (world: HeldBackWorld, bench: Bench, sizes: Sizes): Promise<Omit<Measured, 'starts'>> => {
-  const { pid } = world.running().program;
-  const pids = [pid, await eventStoreOf(pid)];
+  const pids = [world.running().program.pid, (await eventStoreOf(bench.folder)).pid];
   await untilIdle(bench.signal);
   const rest = await watchMemory(pids, { everyMs: 500, durationMs: sizes.restMs }, bench.signal);
   const backupIds = await startAll(world, vmNamesFor(sizes));

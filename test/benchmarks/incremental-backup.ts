@@ -7,7 +7,7 @@ import { alternate, type Bench, type Benchmark } from './benchmark.ts';
 import { comparedFigure, type Outcome, plainFigure, spreadOf } from './figures.ts';
 import { type DoneBackup, type LabWorld, openLabWorld } from './lab-world.ts';
 import { timed } from './machine.ts';
-import { breakDown, untilAnswered, untilCompleted } from './timeline.ts';
+import { breakDown, nodeBreakDown, untilAnswered, untilCompleted } from './timeline.ts';
 
 const mib = 1024 ** 2;
 const timeLimit = 1.5;
@@ -98,6 +98,7 @@ const outcomeOf = (
   const orders = ['side by side', 'in turn'] as const;
   const [fastest] = orders.toSorted((a, b) => spreadOf(samples[a]).median - spreadOf(samples[b]).median);
   const order = fastest ?? 'side by side';
+  const watched = jobs.map((job) => job.watched);
   const deviations = jobs.map((job) => Math.abs(job.bytesTransferred / job.changedBytes - 1) * 100);
   return {
     conditions: [
@@ -119,16 +120,9 @@ const outcomeOf = (
       }),
     ],
     breakdowns: [
-      breakDown(
-        'request to answer',
-        untilAnswered,
-        jobs.map(({ watched }) => watched),
-      ),
-      breakDown(
-        'request to completed',
-        untilCompleted,
-        jobs.map(({ watched }) => watched),
-      ),
+      breakDown('request to answer', untilAnswered, watched),
+      breakDown('request to completed', untilCompleted, watched),
+      nodeBreakDown(watched),
     ],
   };
 };

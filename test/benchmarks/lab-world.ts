@@ -76,8 +76,16 @@ const untilChange = async (
   }
 };
 
+const Progress = z.object({ phases: z.array(z.object({ name: z.string(), duration_ms: z.number() })) });
+
+const nodePhasesOf = async (nodeUrl: string, backupId: string): Promise<Watched['nodePhases']> => {
+  const response = await fetch(`${nodeUrl}/api/v1/progress/${backupId}`);
+  const { phases } = Progress.parse(await response.json());
+  return phases.map(({ name, duration_ms }) => ({ name, durationMs: duration_ms }));
+};
+
 const backUpOnce = async (
-  { api }: BenchHub,
+  { hub: { api }, nodeUrl }: Readonly<{ hub: BenchHub; nodeUrl: string }>,
   request: Readonly<{ repositoryId: string; type: 'full' | 'incremental' }>,
 ): Promise<DoneBackup> => {
   const listening = new AbortController();
@@ -96,7 +104,8 @@ const backUpOnce = async (
     const backup = await api.call(`GET /backups/${backupId}`, undefined, Backup);
     if (backup.status !== 'completed') throw new Error(`${backupId} is ${backup.status}: ${backup.error_message}`);
     const images = backup.disk_results.toSorted((a, b) => a.disk_id - b.disk_id).map(({ qcow2_path }) => qcow2_path);
-    const watched = { askedAtMs, answeredAtMs, events: await api.eventsOf(backupId) };
+    const nodePhases = await nodePhasesOf(nodeUrl, backupId);
+    const watched = { askedAtMs, answeredAtMs, nodePhases, events: await api.eventsOf(backupId) };
     return { backupId, tookMs, bytesTransferred: backup.bytes_transferred, images, watched };
   } finally {
     listening.abort();
@@ -145,7 +154,7 @@ export const openLabWorld = async (bench: Bench, sizes: LabSizes): Promise<LabWo
         const targetPath = join(scratch, 'warm-up');
         await prepareMachine({ sources: [...vm.disks, ...mirrors], targetPath, targetBytes }, signal);
       },
-      backUp: (type) => backUpOnce(hub, { repositoryId, type }),
+      backUp: (type) => backUpOnce({ hub, nodeUrl: node.url }, { repositoryId, type }),
       remove: async (backupId) => {
         await eventually(`${backupId} is deleted`, () =>
           hub.api.call(`DELETE /backups/${backupId}`, undefined, z.looseObject({})),

@@ -39,14 +39,3 @@ export const watchMemory = async (
   }
   return seen;
 };
-
-const childrenOf = async (pid: number): Promise<readonly number[]> =>
-  (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ').filter(Boolean).map(Number);
-
-/** The child of a hub that is its embedded event store. */
-export const eventStoreOf = async (hubPid: number): Promise<number> => {
-  for (const pid of await childrenOf(hubPid)) {
-    if ((await readFile(`/proc/${pid}/cmdline`, 'utf8')).includes('embedded-event-store')) return pid;
-  }
-  throw new Error(`the hub ${hubPid} has no embedded event store`);
-};

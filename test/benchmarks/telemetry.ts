@@ -1,9 +1,8 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { ANY, EventStoreDBClient, jsonEvent } from '@eventstore/db-client';
 import { alternate, type Bench, type Benchmark } from './benchmark.ts';
 import { comparedFigure, type Outcome } from './figures.ts';
 import { type HeldBackWorld, openHeldBackWorld } from './held-back.ts';
+import { eventStoreOf } from './hub-program.ts';
 import { untilIdle } from './machine.ts';
 
 const mib = 1024 ** 2;
@@ -26,16 +25,6 @@ const rateOf = async (
   };
   await Promise.all(vmNames.map(worker));
   return (done / (performance.now() - startedAtMs)) * 1000;
-};
-
-const connect = async (folder: string): Promise<EventStoreDBClient> => {
-  const address: { connection: string } = JSON.parse(
-    await readFile(join(folder, 'hub', 'event-store', 'event-store.json'), 'utf8'),
-  );
-  return new EventStoreDBClient(
-    { endpoint: new URL(address.connection.replace('esdb:', 'http:')).host },
-    { insecure: true },
-  );
 };
 
 const measure = async (world: HeldBackWorld, client: EventStoreDBClient, bench: Bench): Promise<Outcome> => {
@@ -84,7 +73,8 @@ export const telemetry: Benchmark = {
   run: async (bench) => {
     const world = await openHeldBackWorld(bench, { vmNames, disks: 1, diskBytes: 64 * mib });
     try {
-      const client = await connect(bench.folder);
+      const { connection } = await eventStoreOf(bench.folder);
+      const client = EventStoreDBClient.connectionString`${connection}`;
       try {
         return await measure(world, client, bench);
       } finally {

@@ -2,7 +2,13 @@ import { type Breakdown, spreadOf } from './figures.ts';
 import type { JobEvent } from './hub-api.ts';
 
 /** What one job's client saw (milliseconds since the epoch), and its events. */
-export type Watched = Readonly<{ askedAtMs: number; answeredAtMs: number; events: readonly JobEvent[] }>;
+export type Watched = Readonly<{
+  askedAtMs: number;
+  answeredAtMs: number;
+  events: readonly JobEvent[];
+  /** What the node tells of its own work, in its order. */
+  nodePhases: readonly Readonly<{ name: string; durationMs: number }>[];
+}>;
 
 type Moment = Readonly<{ part: string; at: (watched: Watched) => number }>;
 
@@ -37,7 +43,7 @@ export const untilAnswered: readonly Moment[] = [
 export const untilCompleted: readonly Moment[] = [
   { part: 'request to exports listen', at: happened('DiskExportStarted') },
   { part: 'node has the job', at: recorded('TransferAccepted') },
-  { part: 'transfer, to the last disk told', at: recorded('DiskTransferred') },
+  { part: 'transfer, to the last disk told', at: recorded('DiskTransferred', 'DiskChangeIdRecorded') },
   { part: 'exports stopped', at: happened('DiskExportStopped') },
   { part: '… recorded', at: recorded('DiskExportStopped') },
   { part: 'ports released', at: recorded('ExportPortsReleased') },
@@ -52,3 +58,14 @@ export const breakDown = (name: string, moments: readonly Moment[], jobs: readon
     return { name: part, measured: spreadOf(jobs.map((watched) => at(watched) - before(watched))) };
   }),
 });
+
+/** The node's own account of the same jobs. */
+export const nodeBreakDown = (jobs: readonly Watched[]): Breakdown => {
+  const names = jobs[0]?.nodePhases.map(({ name }) => name) ?? [];
+  const durationsOf = (wanted: string): readonly number[] =>
+    jobs.flatMap(({ nodePhases }) => nodePhases.find(({ name }) => name === wanted)?.durationMs ?? []);
+  return {
+    ...{ name: 'at the node', unit: 'ms' },
+    parts: names.map((name) => ({ name, measured: spreadOf(durationsOf(name)) })),
+  };
+};

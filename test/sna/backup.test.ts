@@ -128,8 +128,7 @@ describe('a backup', { concurrency: 2 }, () => {
     const stop = new AbortController();
     const writer = writeCounters(vm.disks, stop.signal);
     const full = await lab.prepare(vm);
-    const ended = await lab.backUp(lab.request(vm, full), full);
-    stop.abort();
+    const ended = await lab.backUp(lab.request(vm, full), full).finally(() => stop.abort());
     await writer;
     assert.equal(ended.status, 'completed', ended.last_error ?? '');
     // The writer writes n to disk 0, then to disk 1, then pauses: any one moment in a pause shows equal numbers.

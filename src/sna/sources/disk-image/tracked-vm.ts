@@ -143,7 +143,7 @@ const settle = async (pairs: readonly Pair[], vm: LiveVm, limits: SnapshotLimits
     );
     // A disk may have been judged minutes ago, beside a long first copy of another: all are looked at again, together.
     const still = await Promise.all(pairs.map(({ disk, mirror }) => mirror.equals(disk)));
-    return;
+    if (synced.every(Boolean) && still.every(Boolean)) return;
     if (attempt >= minAttempts && performance.now() > deadline) throw notStable(vm, still, attempt);
     await delay(limits.retryMs, undefined, { signal });
   }
