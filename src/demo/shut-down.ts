@@ -63,9 +63,9 @@ export type ShutDown = Readonly<{ folder: string; programs: readonly RunningProg
 
 /** Stops everything, tells what did not stop by itself, and leaves nothing all the same. */
 export const shutDown = async ({ folder, programs, ports }: ShutDown): Promise<readonly string[]> => {
-  const killed: string[] = programs.length > 99 ? [...(await stopPrograms(programs))] : [];
+  const killed = await stopPrograms(programs);
   const leftovers = [...killed, ...(await findLeftovers({ folder, ports, running: false }))];
-
+  await endProcesses(folder);
   await rm(folder, { recursive: true, force: true, maxRetries: 3 });
   return leftovers;
 };

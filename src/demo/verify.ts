@@ -39,7 +39,7 @@ export const verifyBackup = async (
       return { diskIndex, identical: true, detail: '' };
     } catch (error) {
       if (!(error instanceof ToolFailed)) throw error;
-      return { diskIndex, identical: true, detail: error.message };
+      return { diskIndex, identical: false, detail: error.message };
     }
   };
   return Promise.all(images.map(compare));

@@ -120,6 +120,7 @@ const copyDisk = async (run: BackupRun, { disk, target, record }: Work, signal: 
     disk,
     target,
     plan,
+    folder: run.folder,
     extentFile: join(run.folder, `extents-${disk.index}`),
     onProgress: (transferredBytes, bytes) => update(run, record, { transferredBytes, totalBytes: bytes }),
   };

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { type DiskServer, withDiskServer } from './disk-server.ts';
 import { bytesBefore, type Extent, extentList, requestSizeFor, totalBytes } from './extents.ts';
 import { JobFailure } from './job-failure.ts';
 import { type NbdTarget, nbdUri } from './nbd-targets.ts';
@@ -19,6 +20,8 @@ export type Transfer = Readonly<{
   disk: SnapshotDisk;
   target: NbdTarget;
   plan: TransferPlan;
+  /** The job's own folder. */
+  folder: string;
   /** A path of its own for the list of extents. */
   extentFile: string;
   onProgress: (transferredBytes: number, totalBytes: number) => void;
@@ -27,26 +30,26 @@ export type Transfer = Readonly<{
 // Two connections and 16 requests in flight keep a local disk busy; more of either gains nothing.
 const common = ['--flush', '--progress=3', '--connections=2', '--requests=16'] as const;
 
+/** What nbdkit serves: the disk, or just the listed parts of it. */
+const servedBy = ({ disk, plan, extentFile }: Transfer): readonly string[] => {
+  const [plugin, ...parameters] = disk.nbdkitPlugin;
+  return plan.kind === 'changes'
+    ? ['--filter=extentlist', plugin, ...parameters, `extentlist=${extentFile}`]
+    : [plugin, ...parameters];
+};
+
 /**
- * nbdcopy starts nbdkit itself and hands it a socket: no socket file, no port, and neither outlives the other.
  * `-S 0`: otherwise zero blocks within changed extents are skipped and the parent's old data shows through.
  * `--destination-is-zero`: otherwise what is not listed is zeroed (`changes`), or zeroed needlessly (`fresh`).
  */
-const commandOf = ({ disk, target, plan, extentFile }: Transfer): readonly [string, ...string[]] => {
-  const [plugin, ...parameters] = disk.nbdkitPlugin;
-  const nbdkit = ['nbdkit', '-r', '--exit-with-parent'];
-  const uri = nbdUri(target);
+const copyOptions = (plan: TransferPlan): readonly string[] => {
   switch (plan.kind) {
     case 'fresh':
-      return ['nbdcopy', ...common, '--destination-is-zero', '--', '[', ...nbdkit, plugin, ...parameters, ']', uri];
+      return [...common, '--destination-is-zero'];
     case 'over':
-      return ['nbdcopy', ...common, '--', '[', ...nbdkit, plugin, ...parameters, ']', uri];
+      return common;
     case 'changes':
-      return [
-        'nbdcopy',
-        ...[...common, '-S', '0', '--destination-is-zero', `--request-size=${requestSizeFor(plan.extents)}`],
-        ...['--', '[', ...nbdkit, '--filter=extentlist', plugin, ...parameters, `extentlist=${extentFile}`, ']', uri],
-      ];
+      return [...common, '-S', '0', '--destination-is-zero', `--request-size=${requestSizeFor(plan.extents)}`];
   }
 };
 
@@ -103,17 +106,22 @@ export const transferDisk = async (transfer: Transfer, programs: Programs, signa
 };
 
 const copy = async (transfer: Transfer, progress: Progress, programs: Programs, signal: AbortSignal): Promise<void> => {
-  let stopMeter: (() => void) | undefined;
-  const onStart = (pid: number) => {
-    stopMeter = meterReads(pid, progress.read);
+  const { disk, plan, target, folder } = transfer;
+  const serve = { folder, name: `disk-${disk.index}`, arguments: servedBy(transfer) };
+  const move = async ({ uri, pid }: DiskServer): Promise<void> => {
+    const stopMeter = meterReads(pid, progress.read);
+    try {
+      const command = ['nbdcopy', ...copyOptions(plan), '--', uri, nbdUri(target)] as const;
+      await programs.run(command, { onProgress: progress.walked }, signal);
+    } finally {
+      stopMeter();
+    }
   };
   try {
-    await programs.run(commandOf(transfer), { onStart, onProgress: progress.walked }, signal);
+    await withDiskServer(serve, programs, move, signal);
   } catch (error) {
     signal.throwIfAborted();
     const reason = error instanceof ProgramFailed ? error.message : String(error);
-    throw new JobFailure('transfer_failed', `transfer of ${transfer.disk.label} failed: ${reason}`, { cause: error });
-  } finally {
-    stopMeter?.();
+    throw new JobFailure('transfer_failed', `transfer of ${disk.label} failed: ${reason}`, { cause: error });
   }
 };

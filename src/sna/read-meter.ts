@@ -2,22 +2,18 @@ import { readFile } from 'node:fs/promises';
 
 const everyMs = 200;
 
-const childrenOf = async (pid: number): Promise<readonly string[]> =>
-  (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).split(' ').filter((child) => child !== '');
-
 /** proc(5): rchar counts what read(2) and its like returned. */
-const readBy = async (pid: string): Promise<number> =>
+const readBy = async (pid: number): Promise<number> =>
   Number(/^rchar: ([0-9]+)/m.exec(await readFile(`/proc/${pid}/io`, 'utf8'))?.[1] ?? 0);
 
 /**
- * Tells how many bytes the children of a program have read so far, as the kernel counts them: for nbdcopy with its
- * nbdkit, what was taken from the disk. nbdcopy's own progress comes in steps of 128 MiB of the disk.
+ * Tells how many bytes a program has read so far, as the kernel counts them: for nbdkit, what was taken from the disk and
+ * the requests for it. nbdcopy's own progress comes in steps of 128 MiB of the disk.
  */
 export const meterReads = (pid: number, onBytes: (bytes: number) => void): (() => void) => {
   const look = async () => {
     try {
-      const bytes = await Promise.all((await childrenOf(pid)).map(readBy));
-      onBytes(bytes.reduce((sum, read) => sum + read, 0));
+      onBytes(await readBy(pid));
     } catch {
       // Ended between two looks, or a kernel without these files: the steps remain.
     }

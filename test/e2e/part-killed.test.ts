@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from '../support/eventually.ts';
-import { isProgram, processesOf, signalProcess } from '../support/processes.ts';
+import { processesOf, signalProcess } from '../support/processes.ts';
 import type { WireBackup } from '../support/wire.ts';
 import { type Kept, World } from '../support/world.ts';
 
@@ -55,7 +55,7 @@ describe('a part that is killed in the middle of a transfer', () => {
 
   test('one qemu-nbd: the job fails at once and tells which disk', async () => {
     const { backup_id, disk_results: disks } = await world.startSlowly('full');
-    signalProcess(disks[1]?.qemu_nbd_pid ?? 0, 'SIGKILL');
+    signalProcess(disks[1]?.qemu_nbd_pid, 'SIGKILL');
     const backup = await world.ended(backup_id, endsWithinMs);
     assert.equal(backup.status, 'failed');
     assert.match(backup.error_message ?? '', /export of disk 1 ended in the middle of the backup.*SIGKILL/);
@@ -64,8 +64,8 @@ describe('a part that is killed in the middle of a transfer', () => {
 
   test('one nbdcopy: the job fails with what the client says', async () => {
     const { backup_id } = await world.startSlowly('full');
-    const [copy] = (await processesOf(world.folder)).filter(isProgram('nbdcopy'));
-    signalProcess(copy?.pid ?? 0, 'SIGKILL');
+    const [copy] = await world.pidsOf('nbdcopy');
+    signalProcess(copy, 'SIGKILL');
     const backup = await world.ended(backup_id, endsWithinMs);
     assert.equal(backup.status, 'failed');
     assert.match(backup.error_message ?? '', /transfer of .* failed/);
@@ -104,7 +104,7 @@ describe('a part that is killed in the middle of a transfer', () => {
   test('the hub and every qemu-nbd: the job fails with its reason when the hub is back', async () => {
     const { backup_id, disk_results: disks } = await world.startSlowly('full');
     await world.killHub();
-    for (const { qemu_nbd_pid: pid } of disks) signalProcess(pid ?? 0, 'SIGKILL');
+    for (const { qemu_nbd_pid: pid } of disks) signalProcess(pid, 'SIGKILL');
     await world.startHub();
     const backup = await world.ended(backup_id, endsWithinMs);
     assert.equal(backup.status, 'failed');

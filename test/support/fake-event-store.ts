@@ -60,7 +60,7 @@ export const createFakeEventStore = (): FakeEventStore => {
         recordedAt: new Date().toISOString(),
         metadata: stored({
           $correlationId: context.correlationId,
-          $causationId: context.causationId,
+          ...(context.causationId === undefined ? {} : { $causationId: context.causationId }),
           by: context.actor,
           v: eventVersions[event.type] ?? 1,
         }),

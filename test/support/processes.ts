@@ -35,8 +35,9 @@ export const isProgram = (name: string) => {
   return ({ commandLine }: FoundProcess): boolean => pattern.test(commandLine.split(' -- [')[0] ?? '');
 };
 
-/** Content with a process that has gone. */
-export const signalProcess = (pid: number, signal: NodeJS.Signals): void => {
+/** Content with a process that has gone. Never 0 or less: those mean whole groups of processes, the tests among them. */
+export const signalProcess = (pid: number | null | undefined, signal: NodeJS.Signals): void => {
+  if (!pid || pid <= 1) throw new Error(`${pid} is not the id of a process`);
   try {
     process.kill(pid, signal);
   } catch (error) {

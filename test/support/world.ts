@@ -138,15 +138,17 @@ export class World {
   }
 
   async stopHub(): Promise<void> {
-    const { exitCode } = await this.hub.stop();
+    const { hub } = this;
     this.#hub = undefined;
-    assert.equal(exitCode, 0, 'the hub stops in order');
+    const { exitCode } = await hub.stop();
+    if (exitCode !== 0) assert.fail(`the hub did not stop in order, ${exitCode}: ${(await hub.log()).slice(-3000)}`);
   }
 
   async stopNode(): Promise<void> {
-    const { exitCode } = await this.node.stop();
+    const { node } = this;
     this.#node = undefined;
-    assert.equal(exitCode, 0, 'the node stops in order');
+    const { exitCode } = await node.stop();
+    if (exitCode !== 0) assert.fail(`the node did not stop in order, ${exitCode}: ${(await node.log()).slice(-3000)}`);
   }
 
   async killNode(): Promise<void> {
@@ -292,7 +294,6 @@ export class World {
       await this.brake.off();
       if (this.#node) await this.stopNode();
       if (this.#hub) await this.stopHub();
-      await this.#closeTunnels();
       const left = await findLeftovers({ id: this.folder, dir: this.folder });
       const living = left.map(({ what }) => what).filter((what) => !what.startsWith('file or folder'));
       assert.deepEqual(living, [], 'nothing outlives hub and node');
@@ -304,13 +305,10 @@ export class World {
     }
   }
 
-  async #closeTunnels(): Promise<void> {
-    await Promise.all([this.toHub.close(), this.toNode.close()]);
-  }
-
   /** Whatever happened: no process and no file stays. */
   async #abandon(): Promise<void> {
     for (const { pid } of await processesOf(this.folder)) signalProcess(pid, 'SIGKILL');
+    await Promise.all([this.toHub.close(), this.toNode.close()]);
     await eventually('all processes are gone', async () => (await processesOf(this.folder)).length === 0);
     await rm(this.folder, { recursive: true, force: true });
   }

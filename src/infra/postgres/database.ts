@@ -40,6 +40,8 @@ const openSchema = <T>(settings: pg.PoolConfig, schema: string) => {
   const pool = new pg.Pool({ ...settings, types, options: `-c search_path=${schema}`, application_name: 'sendense' });
   // An idle connection that breaks (the server restarts) must not end the program: the next query gets a new one.
   pool.on('error', () => undefined);
+  // The pool listens to idle connections only: one that breaks between two statements of a transaction would end it too.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return { pool, db: new Kysely<T>({ dialect: new PostgresDialect({ pool }) }) };
 };
 

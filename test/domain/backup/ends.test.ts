@@ -5,7 +5,6 @@ import { backupStarted, facts, gib, histories } from '../../support/backup-facts
 import {
   close,
   complete,
-  ended,
   fail,
   failRemoval,
   finishRemoval,
@@ -17,7 +16,6 @@ import {
   ref,
   requestRemoval,
   second,
-  transferred,
 } from './commands.ts';
 
 describe('a change id', () => {

@@ -1,0 +1,92 @@
+import { existsSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ProgramFailed, type Programs } from './programs.ts';
+
+/**
+ * nbdkit on a unix socket in the job's own folder, which goes with the job. (nbdcopy can start nbdkit itself, but then the
+ * socket lies in a folder below /tmp that stays behind whenever nbdcopy is killed.)
+ */
+export type DiskServer = Readonly<{ uri: string; pid: number }>;
+
+export type Serve = Readonly<{
+  /** A folder for this server alone. */
+  folder: string;
+  name: string;
+  /** nbdkit's arguments after its own: filters, plugin, parameters. */
+  arguments: readonly string[];
+}>;
+
+// unix(7): sun_path holds 108 bytes, the last one a NUL.
+const maxSocketPath = 107;
+const startTimeoutMs = 10_000;
+const pollMs = 2;
+
+/** A path of any length made short: through the descriptor of its folder, as long as that is open. */
+const shortened = async (folder: string, file: string) => {
+  const path = join(folder, file);
+  if (Buffer.byteLength(path) <= maxSocketPath) return { path, close: async () => undefined };
+  const handle = await open(folder, 'r');
+  return { path: `/proc/${process.pid}/fd/${handle.fd}/${file}`, close: () => handle.close() };
+};
+
+const untilListening = async (pidFile: string, ended: () => unknown): Promise<void> => {
+  const deadline = performance.now() + startTimeoutMs;
+  // nbdkit writes its pid file once it listens.
+  while (!existsSync(pidFile)) {
+    const how = ended();
+    if (how !== undefined) throw how;
+    if (performance.now() > deadline) throw new Error('nbdkit did not begin to listen in time');
+    await delay(pollMs);
+  }
+};
+
+/** Serves a disk for as long as `use` runs; nothing of it is left afterwards. */
+export const withDiskServer = async <T>(
+  { folder, name, arguments: parameters }: Serve,
+  programs: Programs,
+  use: (server: DiskServer) => Promise<T>,
+  signal: AbortSignal,
+): Promise<T> => {
+  const stop = new AbortController();
+  const socket = await shortened(folder, `${name}.sock`);
+  const pidFile = join(folder, `${name}.pid`);
+  let pid = 0;
+  let ended: unknown;
+  const command = [
+    'nbdkit',
+    '-r',
+    '-f',
+    '--exit-with-parent',
+    '-U',
+    socket.path,
+    '-P',
+    pidFile,
+    ...parameters,
+  ] as const;
+  const onStart = (started: number) => {
+    pid = started;
+  };
+  const running = programs.run(command, { onStart }, AbortSignal.any([signal, stop.signal])).then(
+    () => {
+      ended = new Error('nbdkit ended by itself');
+    },
+    (error: unknown) => {
+      ended = error;
+    },
+  );
+  try {
+    await untilListening(pidFile, () => ended);
+    return await use({ uri: `nbd+unix:///?socket=${encodeURIComponent(socket.path)}`, pid });
+  } catch (error) {
+    signal.throwIfAborted();
+    // What nbdkit says is the cause, what nbdcopy says then is its consequence.
+    if (!(ended instanceof ProgramFailed)) throw error;
+    throw ended;
+  } finally {
+    stop.abort();
+    await running;
+    await socket.close();
+  }
+};
