@@ -78,7 +78,9 @@ export const withDiskServer = async <T>(
   );
   try {
     await untilListening(pidFile, () => ended);
-    return await use({ uri: `nbd+unix:///?socket=${encodeURIComponent(socket.path)}`, pid });
+    // Slashes may stand in a query (RFC 3986 3.4): the command line tells whose job it is.
+    const path = encodeURIComponent(socket.path).replaceAll('%2F', '/');
+    return await use({ uri: `nbd+unix:///?socket=${path}`, pid });
   } catch (error) {
     signal.throwIfAborted();
     // What nbdkit says is the cause, what nbdcopy says then is its consequence.

@@ -108,7 +108,7 @@ describe('a part that is killed in the middle of a transfer', () => {
     await world.startHub();
     const backup = await world.ended(backup_id, endsWithinMs);
     assert.equal(backup.status, 'failed');
-    assert.match(backup.error_message ?? '', /gone when the hub started|transfer of .* failed/);
+    assert.match(backup.error_message ?? '', /export of disk \d ended|transfer of .* failed/);
     await assertHarmless();
   });
 });

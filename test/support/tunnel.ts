@@ -4,8 +4,10 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 /** A port that stays the same while what is behind it comes and goes, as with the tunnel between a site and its hub. */
 export type Tunnel = Readonly<{
   url: string;
-  /** Where new connections lead to, `http://HOST:PORT`; undefined: nowhere, they are refused. */
+  /** Where new connections lead to, `http://HOST:PORT`; undefined: nowhere, they are reset. Open ones stay as they are. */
   leadTo: (url: string | undefined) => void;
+  /** Breaks what is open: clients keep connections for their next request. */
+  cut: () => void;
   close: () => Promise<void>;
 }>;
 
@@ -37,6 +39,9 @@ export const openTunnel = async (): Promise<Tunnel> => {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     leadTo: (url) => {
       target = url === undefined ? undefined : new URL(url);
+    },
+    cut: () => {
+      for (const socket of open) socket.destroy();
     },
     close: async () => {
       const closed = once(server, 'close');
