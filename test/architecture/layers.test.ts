@@ -82,6 +82,10 @@ const imports: Readonly<Record<string, Readonly<{ legal: readonly string[]; forb
     legal: ['../api.ts', '#wire/backup.ts', 'execa', 'express', 'node:fs/promises'],
     forbidden: ['#domain/errors.ts', '#infra/logger.ts', '#commands/ports.ts', '../../infra/logger.ts'],
   },
+  'demo/story.ts': {
+    legal: ['./api.ts', 'execa', 'zod', 'node:fs/promises'],
+    forbidden: ['#domain/errors.ts', '#infra/logger.ts', '#sna/api.ts', '../main.ts', '../infra/logger.ts'],
+  },
 };
 
 /** A file per other rule, each breaking exactly that one. */

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { RepositoryAccess } from '#commands/backup-ports.ts';
 import { createCompleteDisk } from '#commands/complete-disk.ts';
 import { createDeleteBackup } from '#commands/delete-backup.ts';
 import { createFindChangeId } from '#commands/find-change-id.ts';
@@ -74,7 +75,7 @@ export const createBackupWorld = () => {
         .find((candidate) => candidate.id === id),
     credentialExists: async (id: number) => secrets.has(id),
   };
-  const access = { imageExists: images.exists, assertWritable: async (_path: string) => undefined as void };
+  const access: RepositoryAccess = { imageExists: images.exists, assertWritable: async () => undefined };
   const commandDeps = { store, clock, inventory, access };
   const deps: BackupRunnerDeps = {
     ...{ store, clock, ids: { uuid: randomUUID }, images, exporter, probe: exporter.probe },
