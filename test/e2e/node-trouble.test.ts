@@ -110,7 +110,7 @@ describe('trouble with the node appliance and with ports', () => {
     ['answers 409', { status: 409, text: 'no' }, 502, /409/],
     ['answers a page instead of JSON', { status: 200, text: '<html>' }, 502, /\w/],
     ['answers another job', { json: { hello: 'world' } }, 502, /\w/],
-    ['does not speak HTTP', 'no-http', 503, /\w/],
+    ['does not speak HTTP', 'no-http', 502, /\w/],
     ['hangs up', 'hangs-up', 503, /\w/],
     ['never stops answering', 'endless', 502, /\w/],
   ];

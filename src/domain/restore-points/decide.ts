@@ -67,11 +67,8 @@ export const chainOf = (state: RestorePointsState, newest: RestorePoint, diskInd
 };
 
 const noBase = (diskIndex: number, why: string): never => {
-  throw new DomainError(
-    'no-previous-backup',
-    `no previous backup found: disk ${diskIndex} ${why}, so a full backup comes first`,
-    { disk: diskIndex },
-  );
+  const reason = `disk ${diskIndex} ${why}, so a full backup comes first`;
+  throw new DomainError('no-previous-backup', 'no previous backup found', { reason });
 };
 
 /**

@@ -135,7 +135,9 @@ describe('an increment', () => {
         .thenRefused('no-previous-backup'),
   });
   test('of a VM without backups is refused', () => {
-    assert.match(refused().when().message, /^no previous backup found: disk 0 .*full backup comes first/);
+    const { message, details } = refused().when();
+    assert.equal(message, 'no previous backup found');
+    assert.match(String(details.reason), /^disk 0 .*full backup comes first$/);
   });
   test('is refused in another repository', () => void refused(added()).when({ repositoryId: 'repo-2' }));
   test('is refused when one disk has no change id, whichever', () => {
