@@ -42,6 +42,8 @@ const untilListening = async (pidFile: string, ended: () => unknown): Promise<vo
   }
 };
 
+const lastWords = ({ stderr }: ProgramFailed): string => stderr.trim().split('\n').at(-1) ?? '';
+
 /** Serves a disk for as long as `use` runs; nothing of it is left afterwards. */
 export const withDiskServer = async <T>(
   { folder, name, arguments: parameters }: Serve,
@@ -83,9 +85,9 @@ export const withDiskServer = async <T>(
     return await use({ uri: `nbd+unix:///?socket=${path}`, pid });
   } catch (error) {
     signal.throwIfAborted();
-    // What nbdkit says is the cause, what nbdcopy says then is its consequence.
-    if (!(ended instanceof ProgramFailed)) throw error;
-    throw ended;
+    if (!(ended instanceof ProgramFailed) || !(error instanceof ProgramFailed) || error === ended) throw error;
+    // Either may have brought the other down (nbdkit crashes when its client vanishes): both have their say.
+    throw new ProgramFailed('nbdcopy', `${lastWords(error)} (nbdkit: ${lastWords(ended)})`, { cause: error });
   } finally {
     stop.abort();
     await running;

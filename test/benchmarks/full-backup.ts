@@ -83,7 +83,7 @@ const findFastest = async (world: LabWorld, bench: Bench): Promise<Script> => {
       },
     ]),
   );
-  const samples = await alternate(bench.quick ? 1 : 3, contenders, bench);
+  const samples = await alternate(bench.quick ? 1 : 2, contenders, bench);
   const medianOf = (script: Script): number => spreadOf(samples[nameOf(script)] ?? []).median;
   const [fastest = scripts[0] as Script] = scripts.toSorted((a, b) => medianOf(a) - medianOf(b));
   bench.say(`the fastest is: ${nameOf(fastest)}`);
@@ -125,8 +125,8 @@ const measure = async (world: LabWorld, bench: Bench): Promise<Outcome> => {
       comparedFigure(hub, { name: 'cp --sparse=always and fsync', samples: seconds(samples.cp) }),
     ],
     breakdowns: [
-      breakDown('request to answer', untilAnswered, watched.slice(1)),
-      breakDown('request to completed', untilCompleted, watched.slice(1)),
+      breakDown('from the request to its answer', untilAnswered, watched.slice(1)),
+      breakDown('from the request to the completed backup', untilCompleted, watched.slice(1)),
       nodeBreakDown(watched.slice(1)),
     ],
   };

@@ -85,11 +85,13 @@ const reportOf = (backupId: string, totalBytes: number, bytesTransferred: number
   };
 };
 
-const failJob = async (api: HubApi, backupId: string): Promise<void> => {
+const failJobs = async (api: HubApi, backupIds: readonly string[]): Promise<void> => {
   const failure = { status: 'failed', error: 'the benchmark ends it' };
-  await api.call(`POST /telemetry/backup/${backupId}`, failure, anything);
-  const closed = async () => (await api.eventsOf(backupId)).some(({ type }) => type === 'BackupClosed');
-  await eventually(`${backupId} is closed`, closed, 60_000);
+  for (const backupId of backupIds) await api.call(`POST /telemetry/backup/${backupId}`, failure, anything);
+  for (const backupId of backupIds) {
+    const closed = async () => (await api.eventsOf(backupId)).some(({ type }) => type === 'BackupClosed');
+    await eventually(`${backupId} is closed`, closed, 60_000);
+  }
 };
 
 /** Ids carry the second: within the one in which the last job of a VM began, the hub would have to look for a free one. */
@@ -128,9 +130,7 @@ export const openHeldBackWorld = async (bench: Bench, spec: HeldBackSpec): Promi
         const report = reportOf(backupId, totalBytes, bytesTransferred);
         await running().api.call(`POST /telemetry/backup/${backupId}`, report, anything);
       },
-      fail: async (backupIds) => {
-        await Promise.all(backupIds.map((backupId) => failJob(running().api, backupId)));
-      },
+      fail: (backupIds) => failJobs(running().api, backupIds),
       close,
     };
   } catch (error) {

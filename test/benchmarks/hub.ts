@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bench, Benchmark } from './benchmark.ts';
-import { type Figure, type Outcome, plainFigure } from './figures.ts';
+import { type Breakdown, type Figure, type Outcome, plainFigure, spreadOf } from './figures.ts';
 import { type HeldBackWorld, openHeldBackWorld } from './held-back.ts';
 import { eventStoreOf } from './hub-program.ts';
 import { untilIdle } from './machine.ts';
-import { type Memory, memoryOfAll, watchMemory } from './memory.ts';
+import { type MemoryOf, memoryOfEach, watchMemory } from './memory.ts';
 
 const mib = 1024 ** 2;
 const readyLimitSeconds = 3;
@@ -17,7 +17,7 @@ type Sizes = Readonly<{ starts: number; jobs: number; everyMs: number; durationM
 const sizesOf = ({ quick }: Bench): Sizes =>
   quick
     ? { starts: 1, jobs: 6, everyMs: 300, durationMs: 2_000, restMs: 1_000 }
-    : { starts: 7, jobs: 100, everyMs: 300, durationMs: 20_000, restMs: 5_000 };
+    : { starts: 7, jobs: 100, everyMs: 500, durationMs: 20_000, restMs: 5_000 };
 
 const vmNamesFor = ({ jobs }: Sizes): readonly string[] => Array.from({ length: jobs }, (_, index) => `bench-${index}`);
 
@@ -63,16 +63,19 @@ const reportAll = async (
   return reports;
 };
 
+const processes = ['hub', 'event store'] as const;
+type Memories = MemoryOf<(typeof processes)[number]>;
+
 type Measured = Readonly<{
   starts: readonly number[];
-  rest: readonly Memory[];
-  busy: readonly Memory[];
-  after: Memory;
+  rest: readonly Memories[];
+  busy: readonly Memories[];
+  after: Memories;
   reports: number;
 }>;
 
 const measureMemory = async (world: HeldBackWorld, bench: Bench, sizes: Sizes): Promise<Omit<Measured, 'starts'>> => {
-  const pids = [world.running().program.pid, (await eventStoreOf(bench.folder)).pid];
+  const pids = { hub: world.running().program.pid, 'event store': (await eventStoreOf(bench.folder)).pid };
   await untilIdle(bench.signal);
   const rest = await watchMemory(pids, { everyMs: 500, durationMs: sizes.restMs }, bench.signal);
   const backupIds = await startAll(world, vmNamesFor(sizes));
@@ -85,17 +88,21 @@ const measureMemory = async (world: HeldBackWorld, bench: Bench, sizes: Sizes): 
   const reports = await reporting;
   await world.fail(backupIds);
   await untilIdle(bench.signal);
-  return { rest, busy, reports, after: await memoryOfAll(pids) };
+  return { rest, busy, reports, after: await memoryOfEach(pids) };
 };
 
 const kinds = { rss: 'VmRSS', pss: 'Pss' } as const;
+type Kind = keyof typeof kinds;
 
-const memoryFigures = ({ rest, busy, after }: Measured, kind: keyof typeof kinds): readonly Figure[] => {
+const allOf = (memories: Memories, kind: Kind): number =>
+  processes.reduce((sum, process) => sum + memories[process][kind], 0);
+
+const memoryFigures = ({ rest, busy, after }: Measured, kind: Kind): readonly Figure[] => {
   const atRest = plainFigure({
     ...{ name: `memory at rest, hub and event store, ${kinds[kind]}`, unit: 'MiB', limit: restLimitMib },
-    samples: rest.map((memory) => memory[kind]),
+    samples: rest.map((memories) => allOf(memories, kind)),
   });
-  const most = Math.max(...busy.map((memory) => memory[kind]));
+  const most = Math.max(...busy.map((memories) => allOf(memories, kind)));
   return [
     atRest,
     plainFigure({
@@ -104,10 +111,20 @@ const memoryFigures = ({ rest, busy, after }: Measured, kind: keyof typeof kinds
     }),
     plainFigure({
       ...{ name: `memory when they have ended, above rest, ${kinds[kind]}`, unit: 'MiB' },
-      samples: [after[kind] - atRest.measured.median],
+      samples: [allOf(after, kind) - atRest.measured.median],
     }),
   ];
 };
+
+/** The other figures in parts: whose memory it is. */
+const byProcess = ({ rest, busy, after }: Measured, kind: Kind): Breakdown => ({
+  ...{ name: `${kinds[kind]} by process`, unit: 'MiB' },
+  parts: processes.flatMap((process) => [
+    { name: `${process}, at rest`, measured: spreadOf(rest.map((memories) => memories[process][kind])) },
+    { name: `${process}, jobs in flight`, measured: spreadOf(busy.map((memories) => memories[process][kind])) },
+    { name: `${process}, afterwards`, measured: spreadOf([after[process][kind]]) },
+  ]),
+});
 
 const outcomeOf = (measured: Measured, sizes: Sizes): Outcome => ({
   conditions: [
@@ -122,6 +139,7 @@ const outcomeOf = (measured: Measured, sizes: Sizes): Outcome => ({
     ...memoryFigures(measured, 'rss'),
     ...memoryFigures(measured, 'pss'),
   ],
+  breakdowns: [byProcess(measured, 'rss'), byProcess(measured, 'pss')],
 });
 
 export const hub: Benchmark = {

@@ -120,8 +120,8 @@ const outcomeOf = (
       }),
     ],
     breakdowns: [
-      breakDown('request to answer', untilAnswered, watched),
-      breakDown('request to completed', untilCompleted, watched),
+      breakDown('from the request to its answer', untilAnswered, watched),
+      breakDown('from the request to the completed backup', untilCompleted, watched),
       nodeBreakDown(watched),
     ],
   };

@@ -28,7 +28,6 @@ export type DoneBackup = Readonly<{
 const Backup = z.object({
   backup_id: z.string(),
   status: z.string(),
-  error_message: z.string().nullable(),
   bytes_transferred: z.number(),
   disk_results: z.array(z.object({ disk_id: z.number(), qcow2_path: z.string() })),
 });
@@ -101,8 +100,11 @@ const backUpOnce = async (
     const tookMs = (await completed).atMs - startedAtMs;
     // What the hub does after the end belongs to no sample.
     await untilChange(changes, 'BackupClosed');
-    const backup = await api.call(`GET /backups/${backupId}`, undefined, Backup);
-    if (backup.status !== 'completed') throw new Error(`${backupId} is ${backup.status}: ${backup.error_message}`);
+    // Events come before the tables that a GET shows hold them.
+    const backup = await eventually(`${backupId} is shown as completed`, async () => {
+      const shown = await api.call(`GET /backups/${backupId}`, undefined, Backup);
+      return shown.status === 'completed' && shown;
+    });
     const images = backup.disk_results.toSorted((a, b) => a.disk_id - b.disk_id).map(({ qcow2_path }) => qcow2_path);
     const nodePhases = await nodePhasesOf(nodeUrl, backupId);
     const watched = { askedAtMs, answeredAtMs, nodePhases, events: await api.eventsOf(backupId) };

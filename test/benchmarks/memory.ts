@@ -20,22 +20,27 @@ const memoryOf = async (pid: number): Promise<Memory> => {
   return { rss: fieldOf(status, 'VmRSS'), pss: fieldOf(rollUp, 'Pss') };
 };
 
-/** Of all these processes together. */
-export const memoryOfAll = async (pids: readonly number[]): Promise<Memory> => {
-  const all = await Promise.all(pids.map(memoryOf));
-  return { rss: all.reduce((sum, { rss }) => sum + rss, 0), pss: all.reduce((sum, { pss }) => sum + pss, 0) };
+/** Of several processes, by their names. */
+export type MemoryOf<Name extends string> = Readonly<Record<Name, Memory>>;
+
+export const memoryOfEach = async <Name extends string>(
+  pids: Readonly<Record<Name, number>>,
+): Promise<MemoryOf<Name>> => {
+  const names = Object.keys(pids) as Name[];
+  const entries = await Promise.all(names.map(async (name) => [name, await memoryOf(pids[name])] as const));
+  return Object.fromEntries(entries) as MemoryOf<Name>;
 };
 
 /** Looks every so often until it has been so long. */
-export const watchMemory = async (
-  pids: readonly number[],
+export const watchMemory = async <Name extends string>(
+  pids: Readonly<Record<Name, number>>,
   { everyMs, durationMs }: Readonly<{ everyMs: number; durationMs: number }>,
   signal: AbortSignal,
-): Promise<readonly Memory[]> => {
-  const seen: Memory[] = [];
+): Promise<readonly MemoryOf<Name>[]> => {
+  const seen: MemoryOf<Name>[] = [];
   for (let atMs = 0; atMs < durationMs; atMs += everyMs) {
     await delay(everyMs, undefined, { signal });
-    seen.push(await memoryOfAll(pids));
+    seen.push(await memoryOfEach(pids));
   }
   return seen;
 };

@@ -60,7 +60,7 @@ const measure = async (world: HeldBackWorld, bench: Bench): Promise<Outcome> => 
         { name: 'qemu-img create and qemu-nbd --fork, twice, in turn', samples: samples.bare },
       ),
     ],
-    breakdowns: [breakDown('request to answer', untilAnswered, watched.slice(1))],
+    breakdowns: [breakDown('from the request to its answer', untilAnswered, watched.slice(1))],
   };
 };
 

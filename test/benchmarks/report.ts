@@ -30,7 +30,7 @@ const figureLines = (figure: Figure): readonly string[] => {
 const breakdownLines = ({ name, unit, parts }: Breakdown): readonly string[] => {
   const width = Math.max(...parts.map((part) => part.name.length));
   return [
-    `  ${name}, where the time goes:`,
+    `  ${name}:`,
     ...parts.map((part) => `    ${part.name.padEnd(width)}  ${spread(part.measured, withUnit(unit))}`),
   ];
 };

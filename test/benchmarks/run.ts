@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { removeLeftovers } from '../support/leftovers.ts';
 import type { Bench, Benchmark } from './benchmark.ts';
 import { fullBackup } from './full-backup.ts';
 import { hub } from './hub.ts';
@@ -36,6 +37,8 @@ const runOne = async (benchmark: Benchmark, options: Pick<Bench, 'quick' | 'sign
     say(`${name}: ${error instanceof Error ? error.stack : String(error)}`);
     return { name, error: error instanceof Error ? error.message : String(error) };
   } finally {
+    // A hub that is stopped leaves the exports of running jobs alone, for the next hub; here none comes.
+    await removeLeftovers({ id: folder, dir: folder });
     await rm(folder, { recursive: true, force: true });
   }
 };

@@ -29,11 +29,7 @@ describe('starting and stopping', () => {
 
   test('a second node on the same data directory is refused by pid', async () => {
     const args = ['node', '--source', 'disk-image', '--root', world.vms, '--http', '127.0.0.1:0'];
-    const { exitCode, stderr } = await runCli(
-      [...args, '--data-dir', join(world.folder, 'node')],
-      {},
-      world.folder,
-    );
+    const { exitCode, stderr } = await runCli([...args, '--data-dir', join(world.folder, 'node')], {}, world.folder);
     assert.notEqual(exitCode, 0);
     assert.match(stderr, new RegExp(`\\b${world.node.pid}\\b`));
   });

@@ -29,6 +29,11 @@ export const callTo =
     return { status: response.status, headers: response.headers, body: JSON.parse(text) as Body };
   };
 
+type Health = Readonly<{ projections: readonly Readonly<{ name: string; lag_events: number }>[] }>;
+
+export const readHealth = async (url: string): Promise<Health> =>
+  (await (await fetch(`${url}/health`)).json()) as Health;
+
 export type HubOptions = Readonly<{
   folder: string;
   dataDir: string;

@@ -4,7 +4,7 @@ import { chmod, cp, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from './eventually.ts';
-import { type Call, callTo, startHub } from './hub-process.ts';
+import { type Call, callTo, readHealth, startHub } from './hub-process.ts';
 import { compare, filesBelow, withSideFiles } from './images.ts';
 import { type LabDisk, type MadeVm, makeLabVm } from './lab-vm.ts';
 import { findLeftovers } from './leftovers.ts';
@@ -29,8 +29,6 @@ export type WorldOptions = Readonly<{
 
 /** Copies of a VM's disks as they were at one moment, to compare a backup with. */
 export type Kept = readonly string[];
-
-const isTerminal = ({ status }: WireBackup): boolean => status === 'completed' || status === 'failed';
 
 /**
  * A hub, a node appliance and a VM with two disks, as separate processes with a tunnel between them in each direction:
@@ -163,8 +161,8 @@ export class World {
     return reply.body.repository.id;
   }
 
-  async addVms(names: readonly string[]): Promise<void> {
-    const body = { credential_id: 1, vm_names: names };
+  async addVms(names: readonly string[], credentialId = 1): Promise<void> {
+    const body = { credential_id: credentialId, vm_names: names };
     const reply = await this.call<{ vms_added: number }>('POST', '/discovery/add-vms', { body });
     assert.equal(reply.body.vms_added, names.length, JSON.stringify(reply.body));
   }
@@ -209,10 +207,13 @@ export class World {
       async () => (await this.events(backupId)).some(({ type }) => type === 'BackupClosed'),
       timeoutMs,
     );
-    return eventually(`${backupId} has ended`, async () => {
-      const backup = await this.show(backupId);
-      return isTerminal(backup) && backup;
-    });
+    await eventually('the tables show it', () => this.#isCaughtUp());
+    return this.show(backupId);
+  }
+
+  async #isCaughtUp(): Promise<boolean> {
+    const { projections } = await readHealth(this.hub.url);
+    return projections.every(({ lag_events: lag }) => lag === 0);
   }
 
   /** A backup that completes. */

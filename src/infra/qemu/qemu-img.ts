@@ -94,7 +94,8 @@ const makeComplete = async (request: CreateRequest, sizes: ClusterSizes, signal:
     await rename(partialPath, imagePath);
     await syncDirectory(dirname(imagePath));
   } catch (error) {
-    await rm(partialPath, { force: true });
+    // Where even this fails (a file stands in the place of the folder), the first error tells why.
+    await rm(partialPath, { force: true }).catch(() => undefined);
     return rethrowAsFinal(imagePath)(error);
   }
 };

@@ -16,7 +16,13 @@ const freed = async ({ exporter, leases, node }: BackupWorld): Promise<void> => 
 };
 
 describe('a hub that dies between an effect and its record goes on at the next start', () => {
-  for (const type of ['ExportPortsAssigned', 'DiskImageCreated', 'DiskExportStarted', 'TransferRequested', 'TransferAccepted']) {
+  for (const type of [
+    'ExportPortsAssigned',
+    'DiskImageCreated',
+    'DiskExportStarted',
+    'TransferRequested',
+    'TransferAccepted',
+  ]) {
     test(`before ${type}: one process and one image for each disk, one client`, async () => {
       const world = await createReadyWorld();
       const backupId = await world.start();
@@ -25,10 +31,16 @@ describe('a hub that dies between an effect and its record goes on at the next s
       assert.equal(world.exporter.starts(), 2);
       assert.equal(world.images.created.length, 2);
       assert.equal(world.node.starts.length, 1);
-      assert.deepEqual((await world.leases()).map(({ port }) => port), [10100, 10101]);
+      assert.deepEqual(
+        (await world.leases()).map(({ port }) => port),
+        [10100, 10101],
+      );
       const job = await world.jobOf(backupId);
       assert.deepEqual([job.status, job.transfer], ['running', 'accepted']);
-      assert.deepEqual(job.disks.map(({ port }) => port), [10100, 10101]);
+      assert.deepEqual(
+        job.disks.map(({ port }) => port),
+        [10100, 10101],
+      );
       await world.copyAll(backupId);
       await world.settle(backupId);
       assert.equal((await world.jobOf(backupId)).status, 'completed');
@@ -66,7 +78,15 @@ describe('a hub that dies between an effect and its record goes on at the next s
     await freed(world);
   });
 
-  for (const type of ['BackupFailed', 'TransferCancelled', 'DiskExportStopped', 'ExportPortsReleased', 'DiskImageDeleted', 'BackupAbandoned', 'BackupClosed']) {
+  for (const type of [
+    'BackupFailed',
+    'TransferCancelled',
+    'DiskExportStopped',
+    'ExportPortsReleased',
+    'DiskImageDeleted',
+    'BackupAbandoned',
+    'BackupClosed',
+  ]) {
     test(`before ${type} of a failing backup: it still fails, and frees everything`, async () => {
       const world = await createReadyWorld();
       const backupId = await world.start();

@@ -1,32 +1,22 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { exportIdFor } from '#domain/backup/ids.ts';
+import { tellJob } from '#process-managers/backup-runner/deps.ts';
 import { NodeRefused, NodeUnreachable, PermanentFailure } from '#process-managers/ports.ts';
-import { type BackupWorld, createReadyWorld } from '../../support/backup-world.ts';
-
-/** Nothing of the job is left anywhere, and its VM can be backed up again. */
-const assertFreed = async (world: BackupWorld, backupId: string): Promise<void> => {
-  const job = await world.jobOf(backupId);
-  assert.deepEqual([job.status, job.closed, job.portsHeld], ['failed', true, false]);
-  assert.equal(world.exporter.running.size, 0);
-  assert.deepEqual(await world.leases(), []);
-  assert.equal(world.images.files.size, 0);
-  assert.equal(world.images.sideFiles.written.size, 0);
-  assert.deepEqual([(await world.points()).active, (await world.points()).points], [null, []]);
-  await world.start();
-};
-
-const failureOf = async (world: BackupWorld, backupId: string) => {
-  const { failure } = await world.jobOf(backupId);
-  return [failure?.kind, failure?.facts];
-};
+import { type BackupWorld, context, createReadyWorld } from '../../support/backup-world.ts';
+import { assertFreed, failureOf } from './freed.ts';
 
 describe('a backup that cannot be started', () => {
   for (const [what, refusal, kind, facts] of [
     ['is unreachable', new NodeUnreachable('connect ECONNREFUSED', false), 'node-unreachable', {}],
     ['does not answer in time', new NodeUnreachable('no answer within 30 s', true), 'node-unreachable', {}],
     ['refuses', new NodeRefused(500, 'no such binary'), 'node-refused', { status: 500, body: 'no such binary' }],
-    ['answers garbage', new NodeRefused(200, 'the answer is not JSON: <html>'), 'node-refused', { status: 200, body: 'the answer is not JSON: <html>' }],
+    [
+      'answers garbage',
+      new NodeRefused(200, 'the answer is not JSON: <html>'),
+      'node-refused',
+      { status: 200, body: 'the answer is not JSON: <html>' },
+    ],
   ] as const) {
     test(`because the node appliance ${what} fails with that reason and frees everything`, async () => {
       const world = await createReadyWorld();
@@ -106,7 +96,10 @@ describe('ports that other programs have', () => {
     for (const port of [10100, 10102]) world.exporter.strangers.seen.add(port);
     const backupId = await world.start();
     await world.settle(backupId);
-    assert.deepEqual((await world.jobOf(backupId)).disks.map(({ port }) => port), [10101, 10103]);
+    assert.deepEqual(
+      (await world.jobOf(backupId)).disks.map(({ port }) => port),
+      [10101, 10103],
+    );
   });
 
   test('are given up for the next one when only the start finds out', async () => {
@@ -119,23 +112,27 @@ describe('ports that other programs have', () => {
     };
     await world.settle(backupId);
     const job = await world.jobOf(backupId);
-    assert.deepEqual(job.disks.map(({ port }) => port), [10100, 10102]);
-    assert.deepEqual((await world.leases()).map(({ port }) => port), [10100, 10102]);
-    assert.deepEqual(world.node.starts.map(({ nbdTargets }) => nbdTargets), [
-      '2000:nbd://127.0.0.1:10100/pgtest1-disk-2000,2001:nbd://127.0.0.1:10102/pgtest1-disk-2001',
-    ]);
+    assert.deepEqual(
+      job.disks.map(({ port }) => port),
+      [10100, 10102],
+    );
+    assert.deepEqual(
+      (await world.leases()).map(({ port }) => port),
+      [10100, 10102],
+    );
+    assert.deepEqual(
+      world.node.starts.map(({ nbdTargets }) => nbdTargets),
+      ['2000:nbd://127.0.0.1:10100/pgtest1-disk-2000,2001:nbd://127.0.0.1:10102/pgtest1-disk-2001'],
+    );
     assert.ok(world.typesOf(backupId).includes('ExportPortLost'));
   });
 });
 
 describe('an export that dies', () => {
   const record = async (world: BackupWorld, backupId: string, diskIndex: number) => {
-    const { RecordExportDeath } = { RecordExportDeath: { type: 'RecordExportDeath' } as const };
-    const { tellJob } = await import('#process-managers/backup-runner/deps.ts');
     const data = { backupId, diskIndex, pid: 4002, detail: 'killed by SIGKILL', at: world.clock.now() };
     world.exporter.running.delete(exportIdFor(backupId, diskIndex));
-    const { actor, correlationId, commandId } = { actor: 'process:backup-runner', correlationId: backupId, commandId: `death-${diskIndex}` };
-    await tellJob(world.deps, { ...RecordExportDeath, data }, { actor, correlationId, commandId });
+    await tellJob(world.deps, { type: 'RecordExportDeath', data }, context(backupId));
   };
 
   test('while the client writes fails the backup and cancels the client', async () => {
@@ -220,84 +217,6 @@ describe('a backup whose data is in', () => {
     };
     await world.settleWith({ store }, backupId);
     assert.equal((await world.jobOf(backupId)).status, 'failed');
-    await assertFreed(world, backupId);
-  });
-});
-
-describe('the cleanup after a failure', () => {
-  const failed = async () => {
-    const world = await createReadyWorld();
-    const backupId = await world.start();
-    await world.settle(backupId);
-    await world.telemetry(backupId, { status: 'failed', error: 'no snapshot' });
-    return { world, backupId };
-  };
-
-  test('stops the client, then the exports, then frees ports and images, then closes the job', async () => {
-    const { world, backupId } = await failed();
-    const before = world.typesOf(backupId).length;
-    await world.settle(backupId);
-    assert.deepEqual(world.typesOf(backupId).slice(before), [
-      ...['TransferCancelled', 'DiskExportStopped', 'DiskExportStopped', 'ExportPortsReleased'],
-      ...['DiskImageDeleted', 'DiskImageDeleted', 'BackupClosed'],
-    ]);
-    await assertFreed(world, backupId);
-  });
-
-  test('goes on without a node appliance that is away', async () => {
-    const { world, backupId } = await failed();
-    world.node.trouble.away = true;
-    await world.settle(backupId);
-    world.node.trouble.away = false;
-    const cancelled = world.store.log.find(({ event }) => event.type === 'TransferCancelled')?.event.data;
-    assert.equal((cancelled as { outcome: string }).outcome, 'unreachable');
-    await assertFreed(world, backupId);
-  });
-
-  test('does all it can when one export cannot be stopped, and the rest when it can', async () => {
-    const { world, backupId } = await failed();
-    let stuck = true;
-    world.exporter.trouble.beforeStop = (exportId) => {
-      if (stuck && exportId.endsWith('-disk0')) throw new Error('process 4001 does not end');
-    };
-    await assert.rejects(world.settle(backupId), /does not end/);
-    await assert.rejects(world.settle(backupId), /does not end/);
-    assert.deepEqual([...world.images.files.keys()].map((path) => path.includes('/disk-0/')), [true]);
-    assert.equal((await world.leases()).length, 2);
-    stuck = false;
-    await world.settle(backupId);
-    await assertFreed(world, backupId);
-  });
-
-  test('does all it can when one image cannot be deleted, and leaves the others of the VM alone', async () => {
-    const world = await createReadyWorld();
-    await world.backUp();
-    const kept = [...world.images.files.keys()];
-    const backupId = await world.start({ backupType: 'incremental' });
-    await world.settle(backupId);
-    await world.telemetry(backupId, { status: 'failed' });
-    let stuck = true;
-    world.images.trouble.before = (what, path) => {
-      if (stuck && what === 'delete' && path.includes('/disk-0/')) throw new Error('EACCES');
-    };
-    await assert.rejects(world.settle(backupId), /EACCES/);
-    assert.deepEqual([(await world.leases()).length, world.images.files.size], [0, 3]);
-    stuck = false;
-    await world.settle(backupId);
-    assert.deepEqual([...world.images.files.keys()], kept);
-    assert.equal((await world.points()).points.length, 1);
-  });
-
-  test('frees ports that were taken and never recorded with the job', async () => {
-    const world = await createReadyWorld();
-    const backupId = await world.start();
-    const { assignPorts } = await import('#process-managers/backup-runner/start-steps.ts');
-    const job = await world.jobOf(backupId);
-    const cause = { actor: 'process:backup-runner', correlationId: backupId, commandId: 'lost' };
-    await assignPorts(job.disks, { job, deps: world.deps, context: cause, signal: new AbortController().signal });
-    await world.telemetry(backupId, { status: 'failed' });
-    assert.equal((await world.leases()).length, 2);
-    await world.settle(backupId);
     await assertFreed(world, backupId);
   });
 });
