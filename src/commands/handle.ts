@@ -65,16 +65,24 @@ const withCarryForward = <S, C, E extends DomainEvent>(
     : decided;
 };
 
+type Target<S, C, E extends DomainEvent> = Readonly<{
+  decider: Decider<S, C, E>;
+  stream: string;
+  /** What the caller has just loaded; when it is outdated, the append conflicts and the stream is loaded after all. */
+  loaded?: Loaded<S>;
+}>;
+
 /** Load, fold, decide, append. On a conflict it decides again on the newer state: safe, `decide` has no effects. */
 export const handle = async <S, C, E extends DomainEvent>(
   store: EventStore,
-  target: Readonly<{ decider: Decider<S, C, E>; stream: string }>,
+  target: Target<S, C, E>,
   command: C,
   context: CommandContext,
 ): Promise<Handled<S, E>> => {
   const { decider, stream } = target;
   for (let attempt = 1; ; attempt += 1) {
-    const { state, revision, depth } = await load(store, decider, stream);
+    const fresh = attempt === 1 ? target.loaded : undefined;
+    const { state, revision, depth } = fresh ?? (await load(store, decider, stream));
     const events = decider.decide(command, state);
     if (events.length === 0) return { events, state, position: undefined, first: false };
     const after = events.reduce(decider.evolve, state);

@@ -152,12 +152,13 @@ const admit = async (
   const { backupId, vm, target, backupType } = request;
   const decider = restorePointsDecider(vm.contextId);
   const stream = streamOf.restorePoints(vm.contextId);
-  const { state } = await load(deps.store, decider, stream);
+  const loaded = await load(deps.store, decider, stream);
+  const { state } = loaded;
   const ended = await endedHolder(deps, state);
   const at = deps.clock.now();
   const admitted = await handle(
     deps.store,
-    { decider, stream },
+    { decider, stream, loaded },
     {
       type: 'AdmitBackup',
       data: {
@@ -179,11 +180,11 @@ const admit = async (
 const unixSeconds = (at: string): number => Math.floor(Date.parse(at) / 1000);
 
 /** One id per second and VM: the next second that is free. */
-const freeBackupId = async (deps: Deps, vmName: string): Promise<string> => {
+const freeBackupId = async (deps: Deps, vmName: string) => {
   for (let seconds = unixSeconds(deps.clock.now()); ; seconds += 1) {
     const backupId = backupIdFor(vmName, seconds);
-    const { state } = await load(deps.store, backupDecider, streamOf.backup(backupId));
-    if (state.status === 'none') return backupId;
+    const loaded = await load(deps.store, backupDecider, streamOf.backup(backupId));
+    if (loaded.state.status === 'none') return { backupId, loaded };
   }
 };
 
@@ -236,21 +237,25 @@ export const createStartBackup =
     context: (correlationId: string) => CommandContext,
     request: IdempotentRequest | undefined,
   ): Promise<Readonly<{ backupId: string; position: bigint | undefined }>> => {
+    const findingTarget = findTarget(deps, input.repositoryId);
+    // Looked for beside the VM; when both are wrong, the VM is told first.
+    findingTarget.catch(() => undefined);
     const vm = await findVm(deps, input);
-    const target = await findTarget(deps, input.repositoryId);
+    const target = await findingTarget;
     if (input.policyId !== undefined) {
       throw new DomainError('policy-not-found', `there is no policy ${input.policyId}`, { policyId: input.policyId });
     }
-    const proposed = await freeBackupId(deps, vm.vmName);
-    const backupId = await idempotentSubject(deps, proposed, request, context(proposed));
+    const free = await freeBackupId(deps, vm.vmName);
+    const backupId = await idempotentSubject(deps, free.backupId, request, context(free.backupId));
     const command = context(backupId);
-    const known = await load(deps.store, backupDecider, streamOf.backup(backupId));
-    if (known.state.status !== 'none') return { backupId, position: undefined };
+    const stream = streamOf.backup(backupId);
+    const loaded = backupId === free.backupId ? free.loaded : await load(deps.store, backupDecider, stream);
+    if (loaded.state.status !== 'none') return { backupId, position: undefined };
     const active = await admit(deps, { backupId, vm, target, backupType: input.backupType }, command);
     const at = deps.clock.now();
     const { state, position } = await handle(
       deps.store,
-      { decider: backupDecider, stream: streamOf.backup(backupId) },
+      { decider: backupDecider, stream, loaded },
       {
         type: 'StartBackup',
         data: {

@@ -1,9 +1,8 @@
-import { filter, firstValueFrom, merge, of, type Subject, switchMap, takeUntil, throwIfEmpty, timer } from 'rxjs';
+import type { Subject } from 'rxjs';
 import type { EventStore } from '#commands/ports.ts';
 import { backupDecider } from '#domain/backup/decide.ts';
 import type { BackupEvent } from '#domain/backup/events.ts';
 import type { BackupState, KnownBackup } from '#domain/backup/state.ts';
-import { fold } from '#domain/decider.ts';
 import { DomainError } from '#domain/errors.ts';
 import type { RecordedEvent } from '#domain/recorded-event.ts';
 import { streamOf } from '#domain/streams.ts';
@@ -19,32 +18,57 @@ type Deps = Readonly<{
 const patienceMs = 60_000;
 const readModelPatienceMs = 5_000;
 
-type Seen = Readonly<{ state: BackupState; position: bigint }>;
-
-const read = async ({ store }: Deps, backupId: string): Promise<Seen> => {
-  const { events } = await store.read<BackupEvent>(streamOf.backup(backupId));
-  const state = fold(
-    backupDecider,
-    events.map(({ event }) => event),
-  );
-  return { state, position: events.at(-1)?.position ?? 0n };
+/** A job as far as it was seen; events that were seen already are passed over. */
+const follow = () => {
+  let state: BackupState = backupDecider.initialState;
+  let position = 0n;
+  return {
+    take: (event: RecordedEvent): void => {
+      if (event.position <= position) return;
+      position = event.position;
+      state = backupDecider.evolve(state, event.event as BackupEvent);
+    },
+    seen: () => ({ state, position }),
+  };
 };
 
 /** Waits until a job has come to a state, whichever hub brings it there, and until the read model shows it. */
 export const createJobWatch =
-  (deps: Deps) =>
+  ({ store, applied, waitFor }: Deps) =>
   async (backupId: string, until: (job: KnownBackup) => boolean, signal: AbortSignal): Promise<KnownBackup> => {
     const stream = streamOf.backup(backupId);
-    const changes = deps.applied.pipe(filter((event) => event.stream === stream));
-    const gone = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-    const reached = merge(of(undefined), changes).pipe(
-      switchMap(() => read(deps, backupId)),
-      filter(({ state }) => state.status !== 'none' && until(state)),
-      takeUntil(merge(timer(patienceMs), gone)),
-      throwIfEmpty(() => new Error('not reached in time')),
-    );
-    const seen = await firstValueFrom(reached).catch(() => read(deps, backupId));
-    await deps.waitFor(seen.position, readModelPatienceMs);
-    if (seen.state.status !== 'none') return seen.state;
+    const job = follow();
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const check = (): void => {
+      const { state } = job.seen();
+      if (state.status !== 'none' && until(state)) resolve();
+    };
+    // Events that come while the stream is read wait for it: they are in it, or follow it.
+    let early: RecordedEvent[] | undefined = [];
+    const subscription = applied.subscribe((event) => {
+      if (event.stream !== stream) return;
+      if (early) early.push(event);
+      else {
+        job.take(event);
+        check();
+      }
+    });
+    const timer = setTimeout(resolve, patienceMs);
+    const leave = (): void => resolve();
+    signal.addEventListener('abort', leave, { once: true });
+    try {
+      const { events } = await store.read<BackupEvent>(stream);
+      for (const event of [...events, ...early]) job.take(event);
+      early = undefined;
+      check();
+      await over;
+    } finally {
+      subscription.unsubscribe();
+      clearTimeout(timer);
+      signal.removeEventListener('abort', leave);
+    }
+    const { state, position } = job.seen();
+    await waitFor(position, readModelPatienceMs);
+    if (state.status !== 'none') return state;
     throw new DomainError('backup-not-found', `there is no backup ${backupId}`, { backupId });
   };

@@ -5,7 +5,13 @@ import type { AnyProjection, ReadModelDb } from './projection.ts';
 /** Positions by projection's name; a projection that never ran is at 0n. */
 export type Checkpoints = ReadonlyMap<string, bigint>;
 
+/** Where each projection is; a projection that is new gets its row here. */
 export const readCheckpoints = async (db: ReadModelDb, projections: readonly AnyProjection[]): Promise<Checkpoints> => {
+  await db
+    .insertInto('checkpoints')
+    .values(projections.map(({ name }) => ({ projection: name, position: '0' })))
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
   const rows = await db.selectFrom('checkpoints').selectAll().execute();
   const stored = new Map(rows.map((row) => [row.projection, BigInt(row.position)]));
   return new Map(projections.map(({ name }) => [name, stored.get(name) ?? 0n]));
@@ -23,11 +29,6 @@ export const applyBatch = async (
   const { events, position } = batch;
   const names = projections.map(({ name }) => name);
   await db.transaction().execute(async (tx) => {
-    await tx
-      .insertInto('checkpoints')
-      .values(names.map((projection) => ({ projection, position: '0' })))
-      .onConflict((conflict) => conflict.doNothing())
-      .execute();
     const rows = await tx
       .selectFrom('checkpoints')
       .selectAll()
@@ -35,6 +36,8 @@ export const applyBatch = async (
       .orderBy('projection')
       .forUpdate()
       .execute();
+    // Without its row a projection would apply everything again; the runner makes the rows anew.
+    if (rows.length < names.length) throw new Error('the checkpoints of the read models are gone');
     const seen = new Map(rows.map((row) => [row.projection, BigInt(row.position)]));
     for (const recorded of events) {
       for (const { name, on } of projections) {

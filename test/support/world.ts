@@ -3,8 +3,9 @@ import { randomInt } from 'node:crypto';
 import { chmod, cp, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { BackupApi } from './backup-api.ts';
 import { eventually } from './eventually.ts';
-import { type Call, callTo, readHealth, startHub } from './hub-process.ts';
+import { type Call, callTo, startHub } from './hub-process.ts';
 import { compare, filesBelow, withSideFiles } from './images.ts';
 import { type LabDisk, type MadeVm, makeLabVm } from './lab-vm.ts';
 import { findLeftovers } from './leftovers.ts';
@@ -12,7 +13,7 @@ import { type Brake, makeBrake, startNode } from './node-process.ts';
 import { isProgram, processesOf, signalProcess } from './processes.ts';
 import type { Program } from './program.ts';
 import { openTunnel, type Tunnel } from './tunnel.ts';
-import type { WireBackup, WireJobEvent } from './wire.ts';
+import type { WireBackup } from './wire.ts';
 
 export const mib = 1024 ** 2;
 
@@ -34,7 +35,7 @@ export type Kept = readonly string[];
  * A hub, a node appliance and a VM with two disks, as separate processes with a tunnel between them in each direction:
  * both may be killed and come back on other ports. Everything lives in one folder.
  */
-export class World {
+export class World extends BackupApi {
   readonly folder: string;
   readonly repositoryPath: string;
   readonly call: Call;
@@ -52,6 +53,7 @@ export class World {
   vm: MadeVm = { name: '', folder: '', path: '', disks: [] };
 
   private constructor(folder: string, brake: Brake, tunnels: readonly [Tunnel, Tunnel], options: WorldOptions) {
+    super();
     this.folder = folder;
     this.brake = brake;
     [this.toHub, this.toNode] = tunnels;
@@ -154,74 +156,11 @@ export class World {
     this.#node = undefined;
   }
 
-  async addRepository(name: string, path: string): Promise<string> {
-    const body = { name, type: 'local', config: { path } };
-    const reply = await this.call<{ repository: { id: string } }>('POST', '/repositories', { body });
-    assert.equal(reply.status, 201, JSON.stringify(reply.body));
-    return reply.body.repository.id;
-  }
-
-  async addVms(names: readonly string[], credentialId = 1): Promise<void> {
-    const body = { credential_id: credentialId, vm_names: names };
-    const reply = await this.call<{ vms_added: number }>('POST', '/discovery/add-vms', { body });
-    assert.equal(reply.body.vms_added, names.length, JSON.stringify(reply.body));
-  }
-
   /** The disks as they are now. Nobody may write to them meanwhile. */
   async keep(): Promise<Kept> {
     const folder = join(this.folder, 'kept', String(this.#keptCopies++));
     await cp(this.vm.folder, folder, { recursive: true });
     return this.vm.disks.map((disk) => join(folder, disk.slice(this.vm.folder.length + 1)));
-  }
-
-  request(type: 'full' | 'incremental', more: object = {}) {
-    return { vm_name: this.vm.name, repository_id: this.repositoryId, backup_type: type, ...more };
-  }
-
-  async start(type: 'full' | 'incremental', more: object = {}): Promise<WireBackup> {
-    const reply = await this.call<WireBackup>('POST', '/backups', { body: this.request(type, more) });
-    assert.equal(reply.status, 200, JSON.stringify(reply.body));
-    return reply.body;
-  }
-
-  async show(backupId: string): Promise<WireBackup> {
-    const reply = await this.call<WireBackup>('GET', `/backups/${backupId}`);
-    assert.equal(reply.status, 200, JSON.stringify(reply.body));
-    return reply.body;
-  }
-
-  async list(query = ''): Promise<readonly WireBackup[]> {
-    const reply = await this.call<{ backups: readonly WireBackup[] }>('GET', `/backups${query}`);
-    return reply.body.backups;
-  }
-
-  async events(backupId: string): Promise<readonly WireJobEvent[]> {
-    const reply = await this.call<{ events: readonly WireJobEvent[] }>('GET', `/jobs/${backupId}/events`);
-    return reply.body.events;
-  }
-
-  /** As it is when it has ended and everything that it had used is freed. */
-  async ended(backupId: string, timeoutMs = 60_000): Promise<WireBackup> {
-    await eventually(
-      `${backupId} is closed`,
-      async () => (await this.events(backupId)).some(({ type }) => type === 'BackupClosed'),
-      timeoutMs,
-    );
-    await eventually('the tables show it', () => this.#isCaughtUp());
-    return this.show(backupId);
-  }
-
-  async #isCaughtUp(): Promise<boolean> {
-    const { projections } = await readHealth(this.hub.url);
-    return projections.every(({ lag_events: lag }) => lag === 0);
-  }
-
-  /** A backup that completes. */
-  async backUp(type: 'full' | 'incremental', more: object = {}): Promise<WireBackup> {
-    const { backup_id } = await this.start(type, more);
-    const backup = await this.ended(backup_id);
-    assert.equal(backup.status, 'completed', backup.error_message ?? '');
-    return backup;
   }
 
   async assertIdentical({ disk_results: disks }: WireBackup, kept: Kept): Promise<void> {

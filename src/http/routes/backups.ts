@@ -84,9 +84,9 @@ const startErrors = [
 const commandEndpoints = (deps: BackupRoutesDeps): readonly Endpoint[] => {
   const { backups, awaitJob, settled } = deps;
   const showDisks = async (backupId: string) => {
-    const row = await backups.find(backupId);
+    const [row, disks] = await Promise.all([backups.find(backupId), backups.disks(backupId)]);
     if (!row) throw new DomainError('backup-not-found', `there is no backup ${backupId}`, { backupId });
-    return { row, disks: await backups.disks(backupId) };
+    return { row, disks };
   };
   return [
     endpoint('POST /backups', {

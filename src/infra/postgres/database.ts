@@ -36,8 +36,9 @@ const migrate = async <T>(db: Kysely<T>, schema: string, provider: MigrationProv
 };
 
 /** Pools with the schema as search path, so that tables are named plainly and a schema can be swapped. */
-const openSchema = <T>(settings: pg.PoolConfig, schema: string) => {
-  const pool = new pg.Pool({ ...settings, types, options: `-c search_path=${schema}`, application_name: 'sendense' });
+const openSchema = <T>(settings: pg.PoolConfig, schema: string, sessionSettings = '') => {
+  const options = `-c search_path=${schema} ${sessionSettings}`;
+  const pool = new pg.Pool({ ...settings, types, options, application_name: 'sendense' });
   // An idle connection that breaks (the server restarts) must not end the program: the next query gets a new one.
   pool.on('error', () => undefined);
   // The pool listens to idle connections only: one that breaks between two statements of a transaction would end it too.
@@ -47,7 +48,8 @@ const openSchema = <T>(settings: pg.PoolConfig, schema: string) => {
 
 /** Connects and brings both schemas to the newest version. Throws when the server cannot be reached. */
 export const openDatabase = async (settings: pg.PoolConfig): Promise<Database> => {
-  const readModel = openSchema<ReadModel>({ max: 8, ...settings }, schemas.readModel);
+  // Rows and checkpoint are lost together or not at all, and what is lost is applied again: no commit waits for the disk.
+  const readModel = openSchema<ReadModel>({ max: 8, ...settings }, schemas.readModel, '-c synchronous_commit=off');
   const vault = openSchema<VaultTables>({ max: 2, ...settings }, schemas.vault);
   await migrate(readModel.db, schemas.readModel, {
     getMigrations: async () => ({ '0001-read-model': readModelTables }),

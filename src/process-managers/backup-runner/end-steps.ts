@@ -8,7 +8,7 @@ import { headOf, type RestorePointsCommand, restorePointsDecider } from '#domain
 import type { RestorePointsState } from '#domain/restore-points/events.ts';
 import { streamOf } from '#domain/streams.ts';
 import { telemetryDecider } from '#domain/telemetry/decide.ts';
-import type { ProgressReported } from '#domain/telemetry/events.ts';
+import type { Progress, ProgressReported } from '#domain/telemetry/events.ts';
 import { NodeRefused, NodeUnreachable, PermanentFailure } from '../ports.ts';
 import { tellJob, type Work } from './deps.ts';
 import { emptyRollUp, performanceOf, sample } from './roll-up.ts';
@@ -56,18 +56,22 @@ type MeasuredDisk = Readonly<{
   bytesTransferred: number;
 }>;
 
-const measure = async ({ job, deps, signal }: Work): Promise<readonly MeasuredDisk[]> => {
-  const { state } = await load(deps.store, telemetryDecider, streamOf.telemetry(job.backupId));
-  return Promise.all(
+const measure = async (
+  { job, deps, signal }: Work,
+  progress: Promise<Progress | undefined>,
+): Promise<readonly MeasuredDisk[]> =>
+  Promise.all(
     job.disks.map(async (disk) => {
       await deps.images.seal(disk.imagePath, signal);
       const { actualSizeBytes, virtualSizeBytes } = await deps.images.inspect(disk.imagePath, signal);
-      const reported = state?.progress.disks.find(({ index }) => index === disk.index)?.bytesTransferred ?? 0;
+      const reported = (await progress)?.disks.find(({ index }) => index === disk.index)?.bytesTransferred ?? 0;
       const bytesTransferred = disk.bytesTransferred || reported || actualSizeBytes;
       return { disk, imageBytes: actualSizeBytes, virtualSizeBytes, bytesTransferred };
     }),
   );
-};
+
+const progressOf = async ({ job, deps }: Work): Promise<Progress | undefined> =>
+  (await load(deps.store, telemetryDecider, streamOf.telemetry(job.backupId))).state?.progress;
 
 const tellRestorePoints = (
   { job, deps, context }: Work,
@@ -84,10 +88,12 @@ const tellRestorePoints = (
 export const complete = async (work: Work): Promise<void> => {
   const { job, deps, context } = work;
   const { backupId, vmContextId, repositoryId, backupType, parentBackupId } = job;
-  const measured = await measure(work).catch((error: unknown) => {
+  const reported = progressOf(work);
+  const measured = await measure(work, reported).catch((error: unknown) => {
     if (!(error instanceof PermanentFailure)) throw error;
     return error;
   });
+  const progress = await reported;
   const at = deps.clock.now();
   if (measured instanceof PermanentFailure) {
     const reason = `a finished image cannot be read back: ${measured.message}`;
@@ -99,10 +105,9 @@ export const complete = async (work: Work): Promise<void> => {
   }));
   const point = { backupId, repositoryId, type: backupType, parentBackupId, disks, completedAt: at };
   await tellRestorePoints(work, { type: 'AddRestorePoint', data: { vmContextId, point } });
-  const { state } = await load(deps.store, telemetryDecider, streamOf.telemetry(backupId));
   const ofDisks = measured.reduce((sum, { bytesTransferred }) => sum + bytesTransferred, 0);
-  const bytesTransferred = state?.progress.bytesTransferred || ofDisks;
-  const totalBytes = Math.max(state?.progress.totalBytes ?? 0, bytesTransferred);
+  const bytesTransferred = progress?.bytesTransferred || ofDisks;
+  const totalBytes = Math.max(progress?.totalBytes ?? 0, bytesTransferred);
   const completed = measured.map(({ disk, imageBytes, bytesTransferred: bytes }) => ({
     ...{ diskIndex: disk.index, imageBytes, bytesTransferred: bytes },
   }));

@@ -1,5 +1,6 @@
 import { load } from '#commands/handle.ts';
 import { backupDecider, type StepEvent } from '#domain/backup/decide.ts';
+import type { BackupState, KnownBackup } from '#domain/backup/state.ts';
 import { streamOf } from '#domain/streams.ts';
 import { type BackupRunnerDeps, runnerContext, tellJob, type Work } from './deps.ts';
 import {
@@ -51,26 +52,45 @@ const perform = async (intent: Intent, work: Work): Promise<readonly StepEvent[]
   }
 };
 
-/** What was done is recorded even when something beside it failed: it must be freed later. */
-const performAll = async (intents: readonly Intent[], work: Work): Promise<void> => {
+/**
+ * What was done is recorded even when something beside it failed: it must be freed later. Returns the job as its steps left
+ * it, or undefined when others may have written to it as well.
+ */
+const performAll = async (intents: readonly Intent[], work: Work): Promise<BackupState | undefined> => {
   const { job, deps, context, signal } = work;
   const { backupId } = job;
   const results = await Promise.allSettled(intents.map((intent) => perform(intent, work)));
   const steps = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
-  if (steps.length > 0) {
-    await tellJob(deps, { type: 'RecordSteps', data: { backupId, steps, at: deps.clock.now() } }, context);
-  }
+  const told =
+    steps.length > 0
+      ? await tellJob(deps, { type: 'RecordSteps', data: { backupId, steps, at: deps.clock.now() } }, context)
+      : undefined;
   const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
   const failure = errors.find((error) => error instanceof JobFailure);
   // What fails while the hub stops proves nothing about the job: the next start finds out.
   if (failure && !signal.aborted) {
     const { kind, message: reason, facts } = failure;
     const data = { backupId, kind, reason, facts, at: deps.clock.now() };
-    await tellJob(deps, { type: 'FailBackup', data }, context);
-    return;
+    return (await tellJob(deps, { type: 'FailBackup', data }, context)).state;
   }
   if (errors.length > 0) throw errors[0];
+  // Some intents tell the job themselves, and return no steps.
+  return results.every((result) => result.status === 'fulfilled' && result.value.length > 0) ? told?.state : undefined;
 };
+
+/** The vault is asked while images and exports come into being, not after them. */
+const prefetchLogin = (job: KnownBackup, deps: BackupRunnerDeps): BackupRunnerDeps => {
+  let login: ReturnType<BackupRunnerDeps['vault']['loginOf']> | undefined;
+  const loginOf = (credentialId: number) => {
+    login ??= deps.vault.loginOf(credentialId);
+    return login;
+  };
+  // Whoever needs it hears why it failed; until then nobody listens.
+  loginOf(job.credentialId).catch(() => undefined);
+  return { ...deps, vault: { loginOf } };
+};
+
+const isStarting = (intents: readonly Intent[]): boolean => intents.some(({ do: step }) => step === 'create-image');
 
 /**
  * Brings one job as far as it gets without waiting for anybody: fold, derive what is owed, do it, record it, again. May be
@@ -82,12 +102,15 @@ export const settle = async (
   causationId: string | undefined,
   signal: AbortSignal,
 ): Promise<void> => {
+  let known: BackupState | undefined;
+  let using = deps;
   while (!signal.aborted) {
-    const { state } = await load(deps.store, backupDecider, streamOf.backup(backupId));
+    const state = known ?? (await load(deps.store, backupDecider, streamOf.backup(backupId))).state;
     if (state.status === 'none') return;
     const intents = owed(state);
     if (intents.length === 0) return;
+    if (isStarting(intents)) using = prefetchLogin(state, deps);
     const context = runnerContext(deps.ids, backupId, causationId);
-    await performAll(intents, { job: state, deps, context, signal });
+    known = await performAll(intents, { job: state, deps: using, context, signal });
   }
 };

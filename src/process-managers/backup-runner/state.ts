@@ -40,13 +40,16 @@ const isOver = ({ export: state }: DiskState): boolean => state === 'clean' || s
 const owedToStop = (job: KnownBackup): readonly Intent[] =>
   job.disks.filter((disk) => !isOver(disk)).map((disk) => ({ do: 'stop-export', disk }));
 
+const portsOwed = (job: KnownBackup): readonly Intent[] => (job.portsHeld ? [{ do: 'release-ports' }] : nothing);
+
 /** All data has arrived. Only exports that ended in order make images that can be trusted. */
 const owedToComplete = (job: KnownBackup): readonly Intent[] => {
   const stops = owedToStop(job);
   if (stops.length > 0) return stops;
   const spoiled = job.disks.find((disk) => disk.export === 'unclean');
   if (spoiled) return [{ do: 'reject-image', disk: spoiled }];
-  return job.portsHeld ? [{ do: 'release-ports' }] : [{ do: 'complete' }];
+  // Nobody uses the ports any more, and completing waits for disks: side by side.
+  return [...portsOwed(job), { do: 'complete' }];
 };
 
 /**
@@ -69,6 +72,7 @@ const owedAfterFailure = (job: KnownBackup): readonly Intent[] => {
 /** What is still owed, from recorded facts alone: the same answer before and after a crash. */
 export const owed = (job: KnownBackup): readonly Intent[] => {
   if (isRunning(job)) return isFinalising(job) ? owedToComplete(job) : owedToStart(job);
-  if (!job.closed) return job.status === 'failed' ? owedAfterFailure(job) : [{ do: 'close' }];
+  if (!job.closed && job.status === 'failed') return owedAfterFailure(job);
+  if (!job.closed) return job.portsHeld ? portsOwed(job) : [{ do: 'close' }];
   return job.removal === 'requested' ? [{ do: 'remove' }] : nothing;
 };
