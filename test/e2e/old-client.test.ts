@@ -184,6 +184,29 @@ describe('the backup client that is in the field', () => {
     await play('incremental');
   });
 
+  test('an export that does not end in order spoils the backup, although its client has finished', async () => {
+    const kept = await world.keep();
+    const [newest] = await world.list(`?repository_id=${world.repositoryId}`);
+    const good = await world.show(newest?.backup_id ?? '');
+    const started = await world.start('full');
+    const client = new OldClient(world.call, started);
+    const [first, second] = (await clientDisks()) as [ClientDisk, ClientDisk];
+    await client.copy(0, first);
+    await client.complete(first);
+    await client.copy(1, second);
+    const stuck = started.disk_results[1]?.qemu_nbd_pid ?? 0;
+    world.freeze(stuck);
+    const body = { change_id: second.changeId, disk_id: 0 };
+    const reply = await world.call('POST', `/backups/${started.backup_id}/complete`, { body });
+    assert.equal(reply.status, 409, JSON.stringify(reply.body));
+    world.thaw(stuck);
+    const failed = await world.ended(started.backup_id);
+    assert.equal(failed.status, 'failed');
+    assert.match(failed.error_message ?? '', /export of disk 1 did not end in order/);
+    await world.assertIdentical(good, kept);
+    await world.assertTidy([world.repositoryPath, join(world.folder, 'other')]);
+  });
+
   test('telemetry in the wrong order, doubled, for a finished job and after its end changes nothing', async () => {
     const started = await world.start('full');
     const client = new OldClient(world.call, started);

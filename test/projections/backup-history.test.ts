@@ -44,14 +44,6 @@ const progress = (over: Partial<Reported['progress']> = {}, more: Partial<Report
   },
 });
 
-const _job = async (id = backupId) => {
-  const row = await queries.find(id);
-  assert.ok(row, `${id} is not in the table`);
-  return row;
-};
-const _columns = async <K extends keyof Awaited<ReturnType<BackupQueries['disks']>>[number]>(...keys: readonly K[]) =>
-  (await queries.disks(backupId)).map((disk) => keys.map((key) => disk[key]));
-
 describe('samples of a transfer', () => {
   const times = async () => (await queries.snapshots(backupId)).map(({ timestamp }) => timestamp);
   const reportedAt = (seconds: number, status: Reported['status'] = 'running') =>

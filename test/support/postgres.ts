@@ -18,7 +18,9 @@ export const startPostgres = async (): Promise<TestPostgres> => {
   const dataDir = await mkdtemp(join(tmpdir(), 'sendense-postgres-'));
   const log = pino({ level: 'silent' });
   const { connection, stop } = await startEmbeddedPostgres({ dataDir, log }, new AbortController().signal);
-  const admin = new pg.Pool({ ...connection, max: 1 });
+  // A client, not a pool: its end waits until the connection is closed.
+  const admin = new pg.Client(connection);
+  await admin.connect();
   await admin.query('create database migrated');
   await (await openDatabase({ ...connection, database: 'migrated' })).close();
   let current: Database | undefined;

@@ -89,6 +89,8 @@ export const complete = async (work: Work): Promise<void> => {
   const { job, deps, context } = work;
   const { backupId, vmContextId, repositoryId, backupType, parentBackupId } = job;
   const reported = progressOf(work);
+  // Awaited below; when the images fail first, nobody is left to hear that the store failed as well.
+  reported.catch(() => undefined);
   const measured = await measure(work, reported).catch((error: unknown) => {
     if (!(error instanceof PermanentFailure)) throw error;
     return error;
