@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { ANY, EventStoreDBClient, jsonEvent } from '@eventstore/db-client';
+import { superviseEventStore } from '#infra/embedded-event-store/supervise.ts';
+import { createLogger } from '#infra/logger.ts';
 import { alternate, type Bench, type Benchmark } from './benchmark.ts';
 import { comparedFigure, type Outcome } from './figures.ts';
 import { type HeldBackWorld, openHeldBackWorld } from './held-back.ts';
-import { eventStoreOf } from './hub-program.ts';
 import { untilIdle } from './machine.ts';
 
 const mib = 1024 ** 2;
@@ -62,10 +64,22 @@ const measure = async (world: HeldBackWorld, client: EventStoreDBClient, bench: 
     figures: [
       comparedFigure(
         { name: 'telemetry posts', unit: '/s', samples: samples.posts },
-        { name: 'bare appends to the same event store', samples: samples.appends },
+        { name: 'bare appends to an embedded event store', samples: samples.appends },
       ),
     ],
   };
+};
+
+/** A store of its own: what the hub would have to read of bare appends would burden its next sample. */
+const openBareStore = async ({ folder, signal }: Bench) => {
+  const log = createLogger({ level: 'silent' });
+  const store = await superviseEventStore({ dataDir: join(folder, 'bare-event-store'), log, signal });
+  const client = EventStoreDBClient.connectionString`${store.connectionString}`;
+  const close = async () => {
+    await client.dispose();
+    await store.stop();
+  };
+  return { client, close };
 };
 
 export const telemetry: Benchmark = {
@@ -73,12 +87,11 @@ export const telemetry: Benchmark = {
   run: async (bench) => {
     const world = await openHeldBackWorld(bench, { vmNames, disks: 1, diskBytes: 64 * mib });
     try {
-      const { connection } = await eventStoreOf(bench.folder);
-      const client = EventStoreDBClient.connectionString`${connection}`;
+      const { client, close } = await openBareStore(bench);
       try {
         return await measure(world, client, bench);
       } finally {
-        await client.dispose();
+        await close();
       }
     } finally {
       await world.close();
