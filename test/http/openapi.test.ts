@@ -164,7 +164,10 @@ describe('the OpenAPI document', () => {
 
 describe('the page of the API', () => {
   test('loads the document and everything else from the hub itself, without inline scripts', async (t) => {
-    const { url } = await serveApp(t, { endpoints: backups, pages: [apiDocsPages(async () => renderOpenApi(backups, '1'))] });
+    const { url } = await serveApp(t, {
+      endpoints: backups,
+      pages: [apiDocsPages(async () => renderOpenApi(backups, '1'))],
+    });
     const page = await fetch(`${url}/swagger/index.html`);
     assert.equal(page.status, 200);
     assert.match(page.headers.get('content-type') ?? '', /^text\/html/);

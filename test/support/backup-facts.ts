@@ -54,7 +54,7 @@ const of = (seconds: number) => ({ backupId, at: at(seconds) });
 export const facts = {
   imageCreated: (diskIndex: number): BackupEventOf<'DiskImageCreated'> => ({
     type: 'DiskImageCreated',
-    data: { ...of(1), diskIndex, imagePath: imagePath(diskIndex) },
+    data: { ...of(1), diskIndex, imagePath: imagePath(diskIndex), emptyBytes: 196_624 },
   }),
   portsAssigned: (...ports: readonly number[]): BackupEventOf<'ExportPortsAssigned'> => ({
     type: 'ExportPortsAssigned',

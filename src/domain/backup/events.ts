@@ -67,7 +67,8 @@ export type BackupEvent =
           disks: readonly BackupDisk[];
         }>;
     }>
-  | Readonly<{ type: 'DiskImageCreated'; data: OfDisk & Readonly<{ imagePath: string }> }>
+  /** `emptyBytes`: what the file occupied before anything was written; the growth beyond it is data. */
+  | Readonly<{ type: 'DiskImageCreated'; data: OfDisk & Readonly<{ imagePath: string; emptyBytes: number }> }>
   | Readonly<{
       type: 'ExportPortsAssigned';
       data: OfBackup & Readonly<{ ports: readonly Readonly<{ diskIndex: number; port: number }>[] }>;

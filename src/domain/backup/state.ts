@@ -10,6 +10,8 @@ export type DiskState = BackupDisk &
     transferred: boolean;
     changeId: string | null;
     bytesTransferred: number;
+    /** What the image occupied while it was empty. */
+    emptyBytes: number;
   }>;
 
 export type BackupJob = Readonly<{
@@ -61,6 +63,7 @@ const started = ({ data }: BackupEventOf<'BackupStarted'>): BackupState => ({
     transferred: false,
     changeId: null,
     bytesTransferred: 0,
+    emptyBytes: 0,
   })),
   transfer: 'wanted',
   portsHeld: true,
@@ -92,7 +95,7 @@ export const evolve = (state: BackupState, event: BackupEvent): BackupState => {
   if (state.status === 'none') return state;
   switch (event.type) {
     case 'DiskImageCreated':
-      return withDisk(state, event.data.diskIndex, { image: 'created' });
+      return withDisk(state, event.data.diskIndex, { image: 'created', emptyBytes: event.data.emptyBytes });
     case 'ExportPortsAssigned':
       return assigned(state, event);
     case 'ExportPortLost':

@@ -78,7 +78,7 @@ const startErrors = [
   ...(['vm-not-found', 'vm-name-ambiguous', 'vm-without-disks', 'vm-without-credential', 'disk-without-size'] as const),
   ...(['credential-not-found', 'repository-not-found', 'repository-disabled', 'repository-unreachable'] as const),
   ...(['policy-not-found', 'no-previous-backup', 'backup-already-running', 'nbd-ports-exhausted'] as const),
-  ...(['node-unreachable', 'node-error', 'local-failure', 'idempotency-key-reused'] as const),
+  ...(['node-unreachable', 'node-timeout', 'node-error', 'local-failure', 'idempotency-key-reused'] as const),
 ];
 
 const commandEndpoints = (deps: BackupRoutesDeps): readonly Endpoint[] => {
@@ -95,6 +95,8 @@ const commandEndpoints = (deps: BackupRoutesDeps): readonly Endpoint[] => {
       body: StartBody,
       reply: BackupResponse,
       errors: startErrors,
+      // A node that does not answer in time is as good as unreachable to whoever starts a backup.
+      statuses: { 'node-timeout': 503 },
       handle: async ({ body, context, idempotency, signal }) => {
         const input = {
           ...{ vmName: body.vm_name, repositoryId: body.repository_id, backupType: body.backup_type },
@@ -110,6 +112,10 @@ const commandEndpoints = (deps: BackupRoutesDeps): readonly Endpoint[] => {
           signal,
         );
         refuseFailed(job);
+        if (job.transfer !== 'accepted') {
+          const message = `${backupId} is recorded and still being started; look at GET /backups/${backupId}`;
+          throw new DomainError('node-timeout', message, { backupId });
+        }
         const { row, disks } = await showDisks(backupId);
         return startToWire(row, disks);
       },

@@ -65,7 +65,9 @@ const measure = async (
       await deps.images.seal(disk.imagePath, signal);
       const { actualSizeBytes, virtualSizeBytes } = await deps.images.inspect(disk.imagePath, signal);
       const reported = (await progress)?.disks.find(({ index }) => index === disk.index)?.bytesTransferred ?? 0;
-      const bytesTransferred = disk.bytesTransferred || reported || actualSizeBytes;
+      // A client that told nothing: what the image has grown by.
+      const grown = Math.max(0, actualSizeBytes - disk.emptyBytes);
+      const bytesTransferred = disk.bytesTransferred || reported || grown;
       return { disk, imageBytes: actualSizeBytes, virtualSizeBytes, bytesTransferred };
     }),
   );

@@ -88,14 +88,17 @@ export const assignPorts = async (disks: readonly DiskState[], work: Work): Prom
 
 export const createImage = async (disk: DiskState, { job, deps, signal }: Work): Promise<readonly StepEvent[]> => {
   const { imagePath, capacityBytes, base, index } = disk;
-  await deps.images
-    .create({ imagePath, virtualSizeBytes: capacityBytes, ...(base ? { basePath: base.imagePath } : {}) }, signal)
-    .catch((error: unknown) => {
-      if (!(error instanceof PermanentFailure)) throw error;
-      throw new JobFailure('image', `the image of disk ${index} cannot be made: ${error.message}`, { disk: index });
-    });
-  const { backupId } = job;
-  return [{ type: 'DiskImageCreated', data: { backupId, diskIndex: index, imagePath, at: deps.clock.now() } }];
+  const make = async (): Promise<number> => {
+    const request = { imagePath, virtualSizeBytes: capacityBytes, ...(base ? { basePath: base.imagePath } : {}) };
+    await deps.images.create(request, signal);
+    return (await deps.images.inspect(imagePath, signal)).actualSizeBytes;
+  };
+  const emptyBytes = await make().catch((error: unknown) => {
+    if (!(error instanceof PermanentFailure)) throw error;
+    throw new JobFailure('image', `the image of disk ${index} cannot be made: ${error.message}`, { disk: index });
+  });
+  const data = { backupId: job.backupId, diskIndex: index, imagePath, emptyBytes, at: deps.clock.now() };
+  return [{ type: 'DiskImageCreated', data }];
 };
 
 /** A stranger took the port between the probe and the start: it goes back to the pool and the disk gets another one. */
