@@ -75,4 +75,20 @@ describe('telemetry', () => {
     assert.equal(late.position, undefined);
     assert.equal((await world.jobOf(backupId)).status, 'completed');
   });
+
+  test('that the store did not take is no success, whatever became of the job', async () => {
+    const world = await createReadyWorld();
+    const backupId = await world.start();
+    await world.settle(backupId);
+    const store = {
+      ...world.store,
+      append: async () => {
+        await world.copyAll(backupId);
+        await world.settle(backupId);
+        throw new Error('disk full');
+      },
+    };
+    const record = createRecordTelemetry({ ...world.commandDeps, store });
+    await assert.rejects(record({ jobId: backupId, report: report(), fingerprint: 'x' }, context()), /disk full/);
+  });
 });

@@ -56,6 +56,11 @@ describe('starting a backup', () => {
     await clash.addVm({ disks: [vmDisk(2001, gib), odd('scsi1:0')] });
     const keys = (await clash.jobOf(await clash.start())).disks.map(({ key }) => key);
     assert.deepEqual(keys, [2001, 2002]);
+    const twice = createBackupWorld();
+    await twice.addRepository();
+    await twice.addVm({ disks: [vmDisk(2000, gib), vmDisk(2000, gib), vmDisk(2001, gib)] });
+    const all = (await twice.jobOf(await twice.start())).disks.map(({ key }) => key);
+    assert.deepEqual(all, [2000, 2002, 2001]);
   });
 
   test('takes a size in GB where the bytes are unknown', async () => {

@@ -2,7 +2,7 @@ import { handle, load } from '#commands/handle.ts';
 import type { EventFeed } from '#commands/ports.ts';
 import { backupDecider } from '#domain/backup/decide.ts';
 import { exportIdFor } from '#domain/backup/ids.ts';
-import { isFinalising, isRunning } from '#domain/backup/state.ts';
+import { isRunning } from '#domain/backup/state.ts';
 import { nbdExportDecider } from '#domain/nbd-export/nbd-export.ts';
 import { nbdPortsDecider } from '#domain/nbd-ports/nbd-ports.ts';
 import { idFromStream, prefixOf, streamOf } from '#domain/streams.ts';
@@ -100,8 +100,7 @@ export const runBackups = (options: RunnerOptions, signal: AbortSignal): BackupR
   /** Exports that ended while no hub was there to see it. */
   const recordLostExports = async (backupId: string): Promise<void> => {
     const { state } = await load(deps.store, backupDecider, streamOf.backup(backupId));
-    // Of a job whose data is all in, the stop tells whether the export had ended in order.
-    if (!isRunning(state) || isFinalising(state)) return;
+    if (!isRunning(state)) return;
     const alive = new Set((await deps.exporter.list()).map(({ exportId }) => exportId));
     const lost = state.disks.find((disk) => disk.export === 'running' && !alive.has(exportIdFor(backupId, disk.index)));
     if (!lost) return;

@@ -216,6 +216,12 @@ describe('progress', () => {
     const after = progress(oneDisk, high, report());
     assert.deepEqual(after.disks, progress(oneDisk, high).disks);
   });
+  test('of the job never falls either, whatever its client says at the top', () => {
+    const disks = [disk(0, { percent: 50 }), disk(1)];
+    const high = report({ percent: 80, bytesTransferred: 90 * gib, disks });
+    const now = progress(twoDisks(), high, report({ percent: 20, bytesTransferred: 10 * gib, disks }));
+    assert.deepEqual([now.percent, now.bytesTransferred], [80, 90 * gib]);
+  });
   test('stays within 100 %', () => assert.equal(progress(oneDisk, report({ percent: 140 })).percent, 100));
   test('a report of failure carries its reason', () => {
     const { status, error } = play(oneDisk, { report: report({ status: 'failed', error: 'no space' }) });

@@ -234,6 +234,30 @@ describe('a backup that telemetry alone completes', () => {
     await world.start({ backupType: 'incremental' });
   });
 
+  test('takes a change id that comes while it is being completed', async () => {
+    const world = await createReadyWorld();
+    const backupId = await world.start();
+    await world.settle(backupId);
+    await world.telemetry(backupId, zeros);
+    await world.telemetry(backupId, zeros);
+    const store = {
+      ...world.store,
+      append: async (...args: Parameters<typeof world.store.append>) => {
+        const result = await world.store.append(...args);
+        if (args[1].some(({ type }) => type === 'RestorePointAdded')) {
+          await world.completeDisk(backupId, 1, 'epoch-1/1');
+        }
+        return result;
+      },
+    };
+    await world.settleWith({ store }, backupId);
+    assert.equal((await world.jobOf(backupId)).status, 'completed');
+    assert.deepEqual(
+      (await world.points()).points[0]?.disks.map(({ changeId }) => changeId),
+      [null, 'epoch-1/1'],
+    );
+  });
+
   test('keeps its profile when it is closed a second time', async () => {
     const world = await createReadyWorld();
     const backupId = await world.start();
