@@ -27,7 +27,15 @@ export type BackupRun = Readonly<{
   log: Logger;
 }>;
 
-type Work = Readonly<{ disk: SnapshotDisk; target: NbdTarget; record: DiskRecord }>;
+type Work = Readonly<{
+  disk: SnapshotDisk;
+  target: NbdTarget;
+  record: DiskRecord;
+  /** The change id of the state that the hub's image shows; undefined for a new, empty image. */
+  base: string | undefined;
+}>;
+
+type Bases = ReadonlyMap<number, string | undefined>;
 
 // Side by side: one disk's reading fills the gaps of the other's writing. More than two gain nothing on one store.
 const disksAtOnce = 2;
@@ -36,10 +44,13 @@ export const snapshotPrefix = (jobId: string): string => (jobId.startsWith('back
 
 export const runBackup = async (run: BackupRun, signal: AbortSignal): Promise<void> => {
   const prefix = snapshotPrefix(run.job.request.job_id);
+  const bases = askForBases(run, signal);
+  // Awaited below; a snapshot that fails before is the reason that counts.
+  bases.catch(() => undefined);
   await run.vm.removeSnapshots(prefix, signal);
   const snapshot = await run.vm.createSnapshot(`${prefix}${run.job.request.job_id}`, signal);
   try {
-    const works = worksOf(run, snapshot);
+    const works = worksOf(run, snapshot, await bases);
     enter(run, 'transferring');
     await backUpAll(run, works, signal);
   } finally {
@@ -53,14 +64,31 @@ const enter = ({ job, telemetry }: BackupRun, phase: JobRecord['phase']) => {
   telemetry.changed();
 };
 
-const worksOf = ({ job, targets }: BackupRun, { disks }: Snapshot): readonly Work[] => {
+/**
+ * For a full backup the image is new and empty, whatever the hub remembers. The others are asked for while the snapshot is
+ * made, by the position of the disk's key among the targets, which is the hub's index.
+ */
+const askForBases = async ({ job, targets, hub, vm }: BackupRun, signal: AbortSignal): Promise<Bases> => {
+  if (job.request.backup_type === 'full') return new Map();
+  const asked = targets.map(
+    async ({ diskKey }, index) => [diskKey, await hub.lastChangeId(vm.name, index, signal)] as const,
+  );
+  return new Map(await Promise.all(asked));
+};
+
+const worksOf = ({ job, targets }: BackupRun, { disks }: Snapshot, bases: Bases): readonly Work[] => {
   const works = disks.map((disk): Work => {
     const { index, key, label, capacityBytes } = disk;
     const target = targets.find(({ diskKey }) => diskKey === key);
     if (target === undefined) throw new JobFailure('transfer_failed', `no NBD target for ${label} (key ${key})`);
     const record = { index, key, label, capacityBytes, status: 'pending' as const };
     const expectedBytes = job.request.backup_type === 'full' ? capacityBytes : 0;
-    return { disk, target, record: { ...record, totalBytes: expectedBytes, transferredBytes: 0 } };
+    return {
+      disk,
+      target,
+      record: { ...record, totalBytes: expectedBytes, transferredBytes: 0 },
+      base: bases.get(key),
+    };
   });
   job.disks = works.map(({ record }) => record);
   return works;
@@ -108,8 +136,9 @@ const backUpDisk = async (run: BackupRun, work: Work, signal: AbortSignal): Prom
   }
 };
 
-const copyDisk = async (run: BackupRun, { disk, target, record }: Work, signal: AbortSignal): Promise<number> => {
-  const plan = await planOf(run, disk, signal);
+const copyDisk = async (run: BackupRun, work: Work, signal: AbortSignal): Promise<number> => {
+  const { disk, target, record } = work;
+  const plan = planOf(run, work);
   run.log.info(
     { disk: disk.label, plan: plan.kind, bytes: plan.kind === 'changes' ? totalBytes(plan.extents) : undefined },
     'disk transfer starts',
@@ -140,15 +169,11 @@ const update = (
   telemetry.changed();
 };
 
-/**
- * For a full backup the image is new and empty, whatever the hub remembers. For an incremental one it shows the state
- * of the hub's last change id; when the source cannot tell what changed since, everything is copied over it.
- */
-const planOf = async (run: BackupRun, disk: SnapshotDisk, signal: AbortSignal): Promise<TransferPlan> => {
+/** When the source cannot tell what changed since the base, everything is copied over it. */
+const planOf = (run: BackupRun, { disk, base }: Work): TransferPlan => {
   if (run.job.request.backup_type === 'full') return { kind: 'fresh' };
-  const changeId = await run.hub.lastChangeId(run.vm.name, disk.index, signal);
-  const extents = changeId === undefined ? undefined : disk.changedSince(changeId);
+  const extents = base === undefined ? undefined : disk.changedSince(base);
   if (extents !== undefined) return { kind: 'changes', extents };
-  run.log.info({ disk: disk.label, changeId }, 'changes since that id are unknown, everything is copied');
+  run.log.info({ disk: disk.label, changeId: base }, 'changes since that id are unknown, everything is copied');
   return { kind: 'over' };
 };

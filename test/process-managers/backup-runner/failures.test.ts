@@ -149,11 +149,18 @@ describe('an export that dies', () => {
   test('just before the node appliance is asked starts no client', async () => {
     const world = await createReadyWorld();
     const backupId = await world.start();
-    const loginOf = async (id: number) => {
-      await record(world, backupId, 0);
-      return world.deps.vault.loginOf(id);
+    let died = false;
+    const store = {
+      ...world.store,
+      append: async (...args: Parameters<typeof world.store.append>) => {
+        if (!died && args[1].some(({ type }) => type === 'TransferRequested')) {
+          died = true;
+          await record(world, backupId, 0);
+        }
+        return world.store.append(...args);
+      },
     };
-    await world.settleWith({ vault: { loginOf } }, backupId);
+    await world.settleWith({ store }, backupId);
     assert.equal(world.node.starts.length, 0);
     assert.equal((await world.jobOf(backupId)).failure?.kind, 'export');
     await assertFreed(world, backupId);
