@@ -38,6 +38,13 @@ describe('settings', () => {
     });
   });
 
+  test('without authentication are refused beyond loopback, for exports as for the API', () => {
+    const problems = (env: Record<string, string>) => problemsOf({ SENDENSE_AUTH: 'off', ...env });
+    assert.deepEqual(problems({}), []);
+    assert.match(problems({ SENDENSE_NBD_BIND: '10.0.0.1' }).join(), /SENDENSE_NBD_BIND is a loopback address/);
+    assert.match(problems({ SENDENSE_HTTP: '0.0.0.0:80' }).join(), /SENDENSE_HTTP is a loopback address/);
+  });
+
   test('are read each from its variable', () => {
     const config = readConfig({
       SENDENSE_HTTP: '[::1]:0',
@@ -46,7 +53,7 @@ describe('settings', () => {
       SENDENSE_DATABASE: 'postgres://hub:pw@db/sendense',
       SENDENSE_SNA_URL: 'https://sna.example:9081',
       SENDENSE_NBD_PORTS: '20000-20009',
-      SENDENSE_NBD_BIND: '10.0.0.1',
+      SENDENSE_NBD_BIND: '127.0.0.2',
       SENDENSE_NODE_NAME: 'store-1',
       SENDENSE_ADMIN_PASSWORD: 'correct horse',
       SENDENSE_LOG: 'debug',
@@ -76,7 +83,7 @@ describe('settings', () => {
       eventStore: { kind: 'external', url: 'esdb://a:2113,b:2113?tls=true' },
       database: { kind: 'external', url: 'postgres://hub:pw@db/sendense' },
       sna: { url: 'https://sna.example:9081' },
-      nbd: { bindHost: '10.0.0.1', firstPort: 20_000, lastPort: 20_009 },
+      nbd: { bindHost: '127.0.0.2', firstPort: 20_000, lastPort: 20_009 },
       jobs: { stallSeconds: 1, staleFailSeconds: 2, startFailSeconds: 3, staleCheckSeconds: 4 },
       vault: { secretKey: new Uint8Array(32).fill(7), keyFile: '/srv/sendense/secret.key' },
     });

@@ -9,7 +9,7 @@ import type { RepositoryStorageEvent } from '#domain/repository/storage.ts';
 import { streamOf } from '#domain/streams.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '#infra/embedded-postgres/embedded-postgres.ts';
 import { type Database, openDatabase } from '#infra/postgres/database.ts';
-import { applyBatch } from '#projections/apply.ts';
+import { applyBatch, readCheckpoints } from '#projections/apply.ts';
 import { anyProjection } from '#projections/projection.ts';
 import { repositoriesProjection, repositoryQueries } from '#projections/repositories.ts';
 import { recordBackup } from '../http/routes/repository-hub.ts';
@@ -66,8 +66,11 @@ const batchOf = (...events: Events) => ({
     ...{ position: BigInt(index + 1), recordedAt: event.data.at, metadata: { by: 'user:admin', v: 1 } },
   })),
 });
-const apply = (...events: Events) =>
-  applyBatch(database.readModel, [anyProjection(repositoriesProjection)], batchOf(...events));
+const projections = [anyProjection(repositoriesProjection)];
+const apply = async (...events: Events): Promise<void> => {
+  await readCheckpoints(database.readModel, projections);
+  await applyBatch(database.readModel, projections, batchOf(...events));
+};
 
 const rows = () => database.readModel.selectFrom('backup_repositories').selectAll().orderBy('repository_id').execute();
 const queries = () => repositoryQueries(database.readModel);

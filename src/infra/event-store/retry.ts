@@ -11,8 +11,13 @@ const transient: ReadonlySet<string> = new Set([
   ErrorType.NOT_LEADER,
 ]);
 
-export const isTransient = (error: unknown): boolean =>
-  error instanceof Error && isCommandError(error) && transient.has(error.type);
+/** The client hands out the bare gRPC error of its first call: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE. */
+const transientCodes: ReadonlySet<unknown> = new Set([1, 4, 14]);
+
+export const isTransient = (error: unknown): boolean => {
+  if (!(error instanceof Error)) return false;
+  return isCommandError(error) ? transient.has(error.type) : 'code' in error && transientCodes.has(error.code);
+};
 
 export type RetryLimits = Readonly<{ attempts: number; firstDelayMs: number; maxDelayMs: number }>;
 

@@ -58,7 +58,7 @@ const endpointsOf = ({ stores, readModel, nodeUrl, key, log }: Served) => {
   const { store, database } = stores;
   const { settled } = readModel;
   const vault = createSecretVault({ db: database.vault, key });
-  const inventory = createSnaClient({ baseUrl: nodeUrl, discoverTimeoutMs: 500, otherTimeoutMs: 500 });
+  const inventory = createSnaClient({ baseUrl: nodeUrl, discoverTimeoutMs: 3_000, otherTimeoutMs: 3_000 });
   const logins = createCredentialLogins({ store, vault, clock });
   const credentials = credentialQueries(database.readModel);
   const vmContexts = vmContextQueries(database.readModel);
