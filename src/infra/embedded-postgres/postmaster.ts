@@ -14,6 +14,8 @@ const settings: Readonly<Record<string, string>> = {
   max_connections: '50',
   shared_buffers: '32MB',
   huge_pages: 'off',
+  // In the cluster's own folder: segments in /dev/shm stay behind when the server is killed and never started again.
+  dynamic_shared_memory_type: 'mmap',
   fsync: 'on',
   wal_level: 'minimal',
   max_wal_senders: '0',
