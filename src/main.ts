@@ -80,8 +80,7 @@ const startParts = async ({ config, log, announcePassword }: HubOptions, cleanup
     ...{ stores, services, readModel, version, log },
     auth: {
       ...{ sessions, passwords },
-      // Node appliances get tokens of their own when they are enrolled; none is built in.
-      appliances: { sha256Of: async () => undefined },
+      appliances: { sha256Of: async (id) => config.auth.applianceTokenHashes.get(id) },
       audit: (attempt) => log.info(attempt, 'login'),
     },
     health: createHealth({ stores, readModel, config, clock, processManagers: background.status }),

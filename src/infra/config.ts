@@ -21,6 +21,8 @@ export type Config = Readonly<{
     sessionTtlSeconds: number;
     /** Bearer tokens that the operator hands out, as lower-case SHA-256 in hex. */
     apiTokenHashes: readonly string[];
+    /** Login tokens of node appliances, by appliance id, as lower-case SHA-256 in hex. */
+    applianceTokenHashes: ReadonlyMap<string, string>;
     /** Whether the contract's callbacks without a token are accepted from loopback. */
     machineCallbacks: boolean;
   }>;
@@ -105,6 +107,11 @@ const contradictions = (settings: z.output<typeof Settings>): readonly string[] 
 const store = (url: string | undefined, dataDir: string): StoreLocation =>
   url === undefined ? { kind: 'embedded', dataDir } : { kind: 'external', url };
 
+const splitApplianceToken = (text: string): readonly [id: string, sha256: string] => {
+  const [id = '', hash = ''] = text.split(':');
+  return [id, hash.toLowerCase()];
+};
+
 const arrange = (settings: z.output<typeof Settings>): Config => {
   const dataDir = settings.SENDENSE_DATA_DIR;
   return {
@@ -117,6 +124,7 @@ const arrange = (settings: z.output<typeof Settings>): Config => {
       adminPassword: settings.SENDENSE_ADMIN_PASSWORD,
       sessionTtlSeconds: settings.SENDENSE_SESSION_TTL_SECONDS,
       apiTokenHashes: settings.SENDENSE_API_TOKENS,
+      applianceTokenHashes: new Map(settings.SENDENSE_APPLIANCE_TOKENS.map(splitApplianceToken)),
       machineCallbacks: settings.SENDENSE_MACHINE_CALLBACKS,
     },
     eventStore: store(settings.SENDENSE_EVENTSTORE, join(dataDir, 'event-store')),

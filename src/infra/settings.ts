@@ -83,6 +83,13 @@ const sha256 = z
   .regex(/^[0-9a-fA-F]{64}$/, 'must be SHA-256 hashes in hex, with commas between them')
   .toLowerCase();
 
+const applianceToken = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,254}:[0-9a-fA-F]{64}$/,
+    'must be pairs of an appliance id and the SHA-256 hash of its token in hex, ID:HASH, with commas between them',
+  );
+
 /** Every setting by its name in the environment: how its text is read, and its default. */
 export const Settings = z.object({
   SENDENSE_HTTP: listenAddress,
@@ -105,6 +112,7 @@ export const Settings = z.object({
   SENDENSE_CORS: list(origin),
   SENDENSE_SESSION_TTL_SECONDS: seconds(86_400, 600),
   SENDENSE_API_TOKENS: list(sha256),
+  SENDENSE_APPLIANCE_TOKENS: list(applianceToken),
   SENDENSE_MACHINE_CALLBACKS: onOff('on'),
   SENDENSE_STALL_SECONDS: seconds(60, 1),
   SENDENSE_STALE_FAIL_SECONDS: seconds(300, 1),
