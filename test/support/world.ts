@@ -171,9 +171,11 @@ export class World extends BackupApi {
   }
 
   /** Until some of a backup's data is in every image, so that whatever happens next happens in the middle. */
-  async inTheMiddle({ disk_results: disks }: WireBackup): Promise<void> {
+  async inTheMiddle({ disk_results: disks, backup_type: type }: WireBackup): Promise<void> {
+    // An empty base takes 3 MiB and an empty overlay 1.5 MiB where the filesystem keeps their zeroes.
+    const emptyBytes = (type === 'full' ? 3.25 : 1.75) * mib;
     for (const { qcow2_path: path } of disks) {
-      await eventually(`data arrives in ${path}`, async () => (await stat(path)).blocks * 512 > 3 * mib);
+      await eventually(`data arrives in ${path}`, async () => (await stat(path)).blocks * 512 > emptyBytes + 0.5 * mib);
     }
   }
 
