@@ -1,6 +1,5 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
 import { type RunningProgram, StartFailed, startProgram } from './program.ts';
 
 export type Appliances = Readonly<{ hub: RunningProgram; node: RunningProgram }>;
@@ -20,16 +19,6 @@ export const hubData = 'hub';
 export const nodeData = 'node';
 
 const attempts = 5;
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (typeof address !== 'object' || address === null) throw new Error('no port of the loopback is free');
-  return address.port;
-};
 
 const startNode = (spec: AppliancesSpec, hubPort: number, signal: AbortSignal): Promise<RunningProgram> => {
   const source = ['--source', 'disk-image', '--root', spec.vmsFolder, '--data-dir', nodeData];

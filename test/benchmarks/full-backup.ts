@@ -1,6 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { freePort } from '../../src/demo/free-port.ts';
 import {
   type BareExport,
   copyBare,
@@ -11,7 +12,6 @@ import {
 } from './bare-script.ts';
 import { alternate, type Bench, type Benchmark } from './benchmark.ts';
 import { comparedFigure, type Outcome, spreadOf } from './figures.ts';
-import { freePort } from './hub-program.ts';
 import { type LabWorld, openLabWorld } from './lab-world.ts';
 import { timed } from './machine.ts';
 import { breakDown, nodeBreakDown, untilAnswered, untilCompleted, type Watched } from './timeline.ts';

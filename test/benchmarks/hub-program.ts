@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdir, readFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type RunningProgram, startProgram } from '../../src/demo/program.ts';
@@ -23,16 +21,6 @@ export const newHubPlace = (place: Readonly<{ folder: string; nodeUrl: string; p
   ...{ port: 0, password: randomBytes(12).toString('hex') },
   ...place,
 });
-
-export const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (typeof address !== 'object' || address === null) throw new Error('no port of the loopback is free');
-  return address.port;
-};
 
 /** The hub as it comes, on its embedded stores. The pool of ports has room for a hundred jobs beside other programs. */
 const startHubProgram = (place: HubPlace, signal: AbortSignal): Promise<RunningProgram> =>

@@ -1,13 +1,14 @@
 import { glob, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { freePort } from '../../src/demo/free-port.ts';
 import { untilChangesAreTracked } from '../../src/demo/node-tracking.ts';
 import { type RunningProgram, startProgram } from '../../src/demo/program.ts';
 import { eventually } from '../support/eventually.ts';
 import { type MadeVm, makeLabVm } from '../support/lab-vm.ts';
 import type { Bench } from './benchmark.ts';
 import type { JobChange } from './hub-api.ts';
-import { type BenchHub, freePort, newHubPlace, setUpInventory, startHub } from './hub-program.ts';
+import { type BenchHub, newHubPlace, setUpInventory, startHub } from './hub-program.ts';
 import { prepareMachine } from './machine.ts';
 import type { Watched } from './timeline.ts';
 

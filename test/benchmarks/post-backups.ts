@@ -1,10 +1,10 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { freePort } from '../../src/demo/free-port.ts';
 import { type BareExport, createBareImage, startBareExport, stopBareExport } from './bare-script.ts';
 import { alternate, type Bench, type Benchmark } from './benchmark.ts';
 import { comparedFigure, type Outcome } from './figures.ts';
 import { type HeldBackWorld, openHeldBackWorld, untilNextSecond } from './held-back.ts';
-import { freePort } from './hub-program.ts';
 import { timed, untilIdle } from './machine.ts';
 import { breakDown, untilAnswered, type Watched } from './timeline.ts';
 

@@ -7,7 +7,18 @@ import { applyBatch, readCheckpoints } from '#projections/apply.ts';
 import { type BackupQueries, backupQueries } from '#projections/backup-queries.ts';
 import { backupsProjection } from '#projections/backups.ts';
 import { anyProjection } from '#projections/projection.ts';
-import { at, backupDisk, backupId, backupStarted, facts, gib, histories, imagePath } from '../support/backup-facts.ts';
+import {
+  at,
+  backupDisk,
+  backupId,
+  backupStarted,
+  facts,
+  gib,
+  histories,
+  imagePath,
+  progress,
+  type Reported,
+} from '../support/backup-facts.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { createTeller, logOf } from '../support/projected.ts';
 
@@ -24,24 +35,6 @@ beforeEach(async () => {
   database = await postgres.fresh();
   tell = createTeller(database.readModel, backupsProjection);
   queries = backupQueries(database.readModel);
-});
-
-type Reported = ProgressReported['data'];
-const progress = (over: Partial<Reported['progress']> = {}, more: Partial<Reported> = {}): ProgressReported => ({
-  type: 'ProgressReported',
-  data: {
-    ...{ jobId: backupId, at: at(10), status: 'running', error: null, senderTimestamp: null, fingerprint: 'x' },
-    progress: {
-      ...{ phase: 'transferring', bytesTransferred: gib, totalBytes: 107 * gib, speedBps: 1000, etaSeconds: 9 },
-      percent: 1.5,
-      disks: [
-        { index: 0, bytesTransferred: gib, totalBytes: 102 * gib, percent: 2, status: 'transferring' },
-        { index: 1, bytesTransferred: 0, totalBytes: 0, percent: 0, status: 'pending' },
-      ],
-      ...over,
-    },
-    ...more,
-  },
 });
 
 describe('samples of a transfer', () => {

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import type { BackupEvent } from '#domain/backup/events.ts';
-import type { ProgressReported } from '#domain/telemetry/events.ts';
 import type { Database } from '#infra/postgres/database.ts';
 import { type BackupQueries, backupQueries } from '#projections/backup-queries.ts';
 import { backupsProjection } from '#projections/backups.ts';
-import { at, backupId, backupStarted, changeIds, facts, gib, histories } from '../support/backup-facts.ts';
+import { at, backupId, backupStarted, changeIds, facts, gib, histories, progress } from '../support/backup-facts.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { createTeller } from '../support/projected.ts';
 
@@ -22,24 +21,6 @@ beforeEach(async () => {
   database = await postgres.fresh();
   tell = createTeller(database.readModel, backupsProjection);
   queries = backupQueries(database.readModel);
-});
-
-type Reported = ProgressReported['data'];
-const progress = (over: Partial<Reported['progress']> = {}, more: Partial<Reported> = {}): ProgressReported => ({
-  type: 'ProgressReported',
-  data: {
-    ...{ jobId: backupId, at: at(10), status: 'running', error: null, senderTimestamp: null, fingerprint: 'x' },
-    progress: {
-      ...{ phase: 'transferring', bytesTransferred: gib, totalBytes: 107 * gib, speedBps: 1000, etaSeconds: 9 },
-      percent: 1.5,
-      disks: [
-        { index: 0, bytesTransferred: gib, totalBytes: 102 * gib, percent: 2, status: 'transferring' },
-        { index: 1, bytesTransferred: 0, totalBytes: 0, percent: 0, status: 'pending' },
-      ],
-      ...over,
-    },
-    ...more,
-  },
 });
 
 const job = async (id = backupId) => {

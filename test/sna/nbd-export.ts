@@ -1,17 +1,7 @@
-import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { execa } from 'execa';
+import { freePort } from '../../src/demo/free-port.ts';
 import { until } from './until.ts';
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
-};
 
 export type NbdExport = Readonly<{
   uri: string;

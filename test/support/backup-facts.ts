@@ -1,5 +1,6 @@
 import type { BackupDisk, BackupEvent, BackupEventOf, FailureKind } from '#domain/backup/events.ts';
 import type { PointDisk, RestorePoint } from '#domain/restore-points/events.ts';
+import type { ProgressReported } from '#domain/telemetry/events.ts';
 
 /** The second that `backupId` is named for. */
 const epochMs = Date.UTC(2026, 10, 22, 2, 16, 5);
@@ -193,4 +194,23 @@ export const restorePoint = (over: Partial<RestorePoint> = {}): RestorePoint => 
   ...{ backupId, repositoryId, type: 'full', parentBackupId: null, completedAt: at(42) },
   disks: [pointDisk(0), pointDisk(1)],
   ...over,
+});
+
+export type Reported = ProgressReported['data'];
+/** A report of the standard job in the middle of its first disk. */
+export const progress = (over: Partial<Reported['progress']> = {}, more: Partial<Reported> = {}): ProgressReported => ({
+  type: 'ProgressReported',
+  data: {
+    ...{ jobId: backupId, at: at(10), status: 'running', error: null, senderTimestamp: null, fingerprint: 'x' },
+    progress: {
+      ...{ phase: 'transferring', bytesTransferred: gib, totalBytes: 107 * gib, speedBps: 1000, etaSeconds: 9 },
+      percent: 1.5,
+      disks: [
+        { index: 0, bytesTransferred: gib, totalBytes: 102 * gib, percent: 2, status: 'transferring' },
+        { index: 1, bytesTransferred: 0, totalBytes: 0, percent: 0, status: 'pending' },
+      ],
+      ...over,
+    },
+    ...more,
+  },
 });
