@@ -6,7 +6,10 @@ import { diskPercent, type JobRecord, rfc3339, totalsOf } from './job-record.ts'
 
 const everyMs = 5_000;
 const everyPoints = 10;
-const lookEveryMs = 1_000;
+// Each post costs the hub an event and rows: a quick copy makes ten points in no time, and a phase that is over at once is no news.
+const pointsNotWithinMs = 500;
+const phaseLastsMs = 100;
+const lookEveryMs = 100;
 const lastPostTimeoutMs = 2_000;
 
 const telemetryDisk = (job: JobRecord): readonly TelemetryDisk[] =>
@@ -44,8 +47,7 @@ export const failureTelemetry = (running: TelemetryPost, failure: JobFailure, no
 });
 
 /**
- * Tells the hub how a job gets on: at its start, at every change of phase, and else every 5 s or 10 points. One post
- * at a time, each with the newest numbers; a post that fails is logged and never repeated, the next one follows soon.
+ * Tells the hub how a job gets on: in every phase that lasts, and else every 5 s or 10 points. One post at a time, each with the newest numbers; a post that fails is logged and never repeated, the next one follows soon.
  */
 export class TelemetryReporter {
   readonly #job: JobRecord;
@@ -55,14 +57,14 @@ export class TelemetryReporter {
   readonly #timer: NodeJS.Timeout;
   #sending: Promise<void> | undefined;
   #closed = false;
-  #told: Readonly<{ phase: string; percent: number; atMs: number }> = { phase: '', percent: 0, atMs: 0 };
+  #told: Readonly<{ phase: string; percent: number; atMs: number }>;
 
   constructor(job: JobRecord, hub: HubClient, log: Logger) {
     this.#job = job;
     this.#hub = hub;
     this.#log = log;
+    this.#told = { phase: '', percent: 0, atMs: job.startedMs };
     this.#timer = setInterval(() => this.changed(), lookEveryMs);
-    this.changed();
   }
 
   /** The record changed; whether that is news is decided here. */
@@ -75,12 +77,12 @@ export class TelemetryReporter {
   }
 
   #isDue(): boolean {
-    const { percent } = totalsOf(this.#job, Date.now());
-    return (
-      this.#job.phase !== this.#told.phase ||
-      Date.now() - this.#told.atMs >= everyMs ||
-      percent - this.#told.percent >= everyPoints
-    );
+    const nowMs = Date.now();
+    const phaseSinceMs = this.#job.phases.at(-1)?.startedMs ?? nowMs;
+    if (this.#job.phase !== this.#told.phase && nowMs - phaseSinceMs >= phaseLastsMs) return true;
+    const silentMs = nowMs - this.#told.atMs;
+    if (silentMs >= everyMs) return true;
+    return silentMs >= pointsNotWithinMs && totalsOf(this.#job, nowMs).percent - this.#told.percent >= everyPoints;
   }
 
   async #send(): Promise<void> {

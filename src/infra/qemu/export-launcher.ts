@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { PermanentFailure, type StartExport } from '#process-managers/ports.ts';
 import { createDirectIoCheck } from './direct-io.ts';
@@ -21,8 +22,8 @@ export type Launched = Readonly<{ record: RunningRecord; process: ExportProcess 
  * `--shared`: qemu-nbd(8) serves one client by default and lets a second one wait for ever; the backup client opens two.
  * `-t`: it stays when the last client leaves, because clients connect again.
  */
-const argumentsFor = (request: StartExport, bindAddress: string, pidPath: string): readonly string[] => [
-  ...['-f', 'qcow2', '-x', request.exportName, '-p', `${request.port}`, '-b', bindAddress],
+const argumentsFor = (request: StartExport, pidPath: string): readonly string[] => [
+  ...['-f', 'qcow2', '-x', request.exportName],
   ...[`--shared=${request.sharedConnections}`, '-t', ...(request.readOnly ? ['-r'] : [])],
   ...['--discard=unmap', '--detect-zeroes=unmap', pidArgument(pidPath)],
 ];
@@ -34,6 +35,8 @@ const cacheArguments = (aio: AioMode, takesDirectIo: boolean): readonly string[]
 /** Docker's default seccomp profile and `kernel.io_uring_disabled` forbid io_uring. */
 const lacksIoUring = (error: unknown): boolean =>
   error instanceof PermanentFailure && error.message.includes('io_uring');
+
+const listenScript = fileURLToPath(new URL('./listen-without-delay.pl', import.meta.url));
 
 /** Starts a process for an export that has none. Leaves a record and a listening process, or neither. */
 export const createExportLauncher = (
@@ -48,8 +51,9 @@ export const createExportLauncher = (
     const pidPath = records.pidPath(exportId);
     const logPath = records.logPath(exportId);
     const cache = cacheArguments(mode, await takesDirectIo(imagePath));
-    const args = [...argumentsFor(request, bindAddress, pidPath), ...cache, imagePath];
-    return launch({ program, args, pidPath, logPath, port }, signal);
+    const serving = [program, ...argumentsFor(request, pidPath), ...cache, imagePath];
+    const args = [listenScript, bindAddress, `${port}`, ...serving];
+    return launch({ program: 'perl', args, pidPath, logPath, port }, signal);
   };
 
   const launchAnyhow = async (request: StartExport, signal: AbortSignal): Promise<ExportProcess> => {

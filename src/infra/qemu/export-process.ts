@@ -5,7 +5,7 @@ import { identify, isAlive, type ProcessIdentity } from './process-table.ts';
 import { lastWords } from './program.ts';
 import { waitFor } from './wait-for.ts';
 
-/** A start that takes longer is stuck; the usual one takes 15 ms. */
+/** A start that takes longer is stuck; the usual one takes 25 ms. */
 export const startTimeoutMs = 5_000;
 
 /** How a child of this very process ended. */

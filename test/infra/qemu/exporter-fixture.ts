@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
-import { createDiskImages } from '#infra/qemu/qemu-img.ts';
+import { createDiskImages } from '#infra/qemu/disk-images.ts';
 import { createQemuNbd, type QemuNbd, type QemuNbdOptions } from '#infra/qemu/qemu-nbd.ts';
 import type { StartExport } from '#process-managers/ports.ts';
 

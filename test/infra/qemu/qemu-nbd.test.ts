@@ -3,6 +3,7 @@ import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { PermanentFailure, PortTaken } from '#process-managers/ports.ts';
 import {
@@ -67,7 +68,9 @@ test('the process is tuned as measured, serves many clients and is bound to the 
   for (const arg of ['--cache=none', '--aio=io_uring', '--discard=unmap', '--detect-zeroes=unmap', '--shared=10', '-t'])
     assert.ok(args.includes(arg), `${arg} is missing in ${args.join(' ')}`);
   assert.equal(args.includes('-r'), false);
-  assert.equal(args[args.indexOf('-b') + 1], '127.0.0.1');
+  const { stdout } = await execa('ss', ['--no-header', '-ltn', `sport = :${wanted.port}`]);
+  assert.match(stdout, new RegExp(`^LISTEN\\s+\\d+\\s+\\d+\\s+127\\.0\\.0\\.1:${wanted.port}\\s`));
+  assert.equal(stdout.split('\n').length, 1);
   await exporter.stop(wanted.exportId, neverAborted);
 });
 
@@ -247,4 +250,19 @@ test('an image on a file system without O_DIRECT is served through the cache', {
   } finally {
     await execa('umount', [folder]);
   }
+});
+
+test('clients are not kept waiting by delayed acknowledgements: what is accepted has TCP_NODELAY', async () => {
+  const script = fileURLToPath(new URL('../../../src/infra/qemu/listen-without-delay.pl', import.meta.url));
+  // Stands in for qemu-nbd: connects to itself and asks the kernel about the accepted end.
+  const look = [
+    'use Socket qw(:all);',
+    'open(my $listener, "+<&=", $ENV{LISTEN_FDS} + 2) or die $!;',
+    'die "not for me" if $ENV{LISTEN_PID} != $$;',
+    'socket(my $client, AF_INET, SOCK_STREAM, 0); connect($client, getsockname($listener)) or die $!;',
+    'accept(my $accepted, $listener) or die $!;',
+    'print unpack("i", getsockopt($accepted, IPPROTO_TCP, TCP_NODELAY));',
+  ].join(' ');
+  const { stdout } = await execa('perl', [script, '127.0.0.1', '0', 'perl', '-e', look]);
+  assert.equal(stdout, '1');
 });

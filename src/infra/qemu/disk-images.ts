@@ -1,25 +1,23 @@
-import { chmod, open, rename, rm, stat } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, normalize } from 'node:path';
 import { type DiskImages, PermanentFailure } from '#process-managers/ports.ts';
 import { errnoOf, makeFolder, syncDirectory } from '../durable-file.ts';
+import { type ImageLayout, writeEmptyImage } from './empty-image.ts';
 import { rethrowAsFinal } from './final-errors.ts';
 import { removeImage } from './image-removal.ts';
-import { runProgram, unlessAborted } from './program.ts';
+import { unlessAborted } from './program.ts';
 import { type Qcow2Header, readQcow2Header } from './qcow2-header.ts';
 
-const createTimeoutMs = 30_000;
-
-/** Options of `qemu-img create -o`. */
-export type ClusterSizes = Readonly<{ base: string; overlay: string }>;
+export type ImageLayouts = Readonly<{ base: ImageLayout; overlay: ImageLayout }>;
 
 /**
  * Bases get 1 MiB clusters: a full copy of 2 GiB takes 2.2 s with them and 4.1 s with 64 KiB, and fewer tables serve
- * larger disks from memory. No preallocation: it would save a part of that, but costs 9 ms of every start and makes an
- * empty image look full.
+ * larger disks from memory. No preallocation: it would save a part of that, but makes an empty image look full.
  *
  * Overlays get 512 KiB clusters with 32 subclusters of 16 KiB. A change of 64 KiB must not cost a whole cluster: plain
  * 1 MiB clusters store 823 MiB for 100 MiB of change, plain 128 KiB ones 190 MiB. Measured on a 1 GiB disk, medians of
- * one series on a busy host; the last column is `qemu-img create`:
+ * one series on a busy host; the last column is the making by `qemu-img create`, which
+ * wrote the tables out in full:
  *
  * | clusters              | 1600 x 64 KiB changed | 100 x 1 MiB changed | all changed | empty image | make  |
  * |-----------------------|-----------------------|---------------------|-------------|-------------|-------|
@@ -28,9 +26,9 @@ export type ClusterSizes = Readonly<{ base: string; overlay: string }>;
  * | 512 KiB + subclusters | 0.39 s, 102 MiB       | 0.37 s, 102 MiB     | 1.4 s       | 1.5 MiB     | 13 ms |
  * | 1 MiB + subclusters   | 0.41 s, 104 MiB       | 0.38 s, 104 MiB     | 1.3 s       | 3.1 MiB     | 22 ms |
  */
-const measuredBest: ClusterSizes = {
-  base: 'cluster_size=1M',
-  overlay: 'cluster_size=512k,extended_l2=on',
+const measuredBest: ImageLayouts = {
+  base: { clusterSizeBytes: 1024 ** 2, subclusters: false },
+  overlay: { clusterSizeBytes: 512 * 1024, subclusters: true },
 };
 
 type CreateRequest = Parameters<DiskImages['create']>[0];
@@ -79,17 +77,24 @@ const assertSame = (header: Qcow2Header, { imagePath, virtualSizeBytes, basePath
   );
 };
 
-const makeComplete = async (request: CreateRequest, sizes: ClusterSizes, signal: AbortSignal): Promise<void> => {
+const makeComplete = async (request: CreateRequest, layouts: ImageLayouts, signal: AbortSignal): Promise<void> => {
   const { imagePath, virtualSizeBytes, basePath } = request;
   const partialPath = `${imagePath}.partial`;
-  const layout =
-    basePath === undefined ? ['-o', sizes.base] : ['-o', sizes.overlay, '-b', basename(basePath), '-F', 'qcow2'];
+  const image = { virtualSizeBytes: roundUpToSector(virtualSizeBytes) };
   try {
-    await rm(partialPath, { force: true });
+    if (basePath !== undefined) await headerOf(basePath); // an overlay of nothing would open nowhere
     await makeFolder(dirname(imagePath));
-    const args = ['create', '-q', '-f', 'qcow2', ...layout, partialPath, String(roundUpToSector(virtualSizeBytes))];
-    await runProgram('qemu-img', args, createTimeoutMs, signal);
-    await chmod(partialPath, 0o644);
+    {
+      await using file = await open(partialPath, 'w', 0o644);
+      await file.chmod(0o644);
+      await writeEmptyImage(
+        file,
+        basePath === undefined
+          ? { ...image, ...layouts.base }
+          : { ...image, ...layouts.overlay, backingName: basename(basePath) },
+      );
+    }
+    signal.throwIfAborted();
     // Not flushed: an empty image is worth nothing yet, a power cut ends the job that it belongs to, and `seal` flushes it
     // with its folders. It would cost each start 20 ms.
     await rename(partialPath, imagePath);
@@ -100,30 +105,29 @@ const makeComplete = async (request: CreateRequest, sizes: ClusterSizes, signal:
   }
 };
 
-const create = async (request: CreateRequest, sizes: ClusterSizes, signal: AbortSignal): Promise<void> => {
+const create = async (request: CreateRequest, layouts: ImageLayouts, signal: AbortSignal): Promise<void> => {
+  signal.throwIfAborted();
   assertUsable(request);
   if (await isFile(request.imagePath)) return assertSame(await headerOf(request.imagePath), request);
-  return makeComplete(request, sizes, signal);
+  return makeComplete(request, layouts, signal);
+};
+
+const flush = async (path: string): Promise<void> => {
+  await using file = await open(path, 'r');
+  await file.chmod(0o444);
+  await file.sync();
 };
 
 const seal = async (imagePath: string): Promise<void> => {
   assertPlainPath(imagePath);
-  {
-    await using file = await open(imagePath, 'r');
-    await file.chmod(0o444);
-    await file.sync();
-  }
   // `<VM>/disk-<n>/<image>`: both folders may be as new as the image, and nobody has flushed them yet.
   const folders = [imagePath, dirname(imagePath), dirname(dirname(imagePath))].map((path) => dirname(path));
-  for (const folder of new Set(folders)) await syncDirectory(folder);
+  // Side by side: one commit of the filesystem's journal serves them all.
+  await Promise.all([flush(imagePath), ...[...new Set(folders)].map(syncDirectory)]);
 };
 
-export const createDiskImages = ({
-  clusterSizes = measuredBest,
-}: {
-  clusterSizes?: ClusterSizes;
-} = {}): DiskImages => ({
-  create: (request, signal) => create(request, clusterSizes, signal),
+export const createDiskImages = (layouts: ImageLayouts = measuredBest): DiskImages => ({
+  create: (request, signal) => create(request, layouts, signal),
   inspect: async (imagePath, signal) => {
     assertPlainPath(imagePath);
     return { ...(await unlessAborted(() => headerOf(imagePath), signal)), format: 'qcow2' };
