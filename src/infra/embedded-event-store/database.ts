@@ -1,39 +1,12 @@
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { refuseToBeginAnew } from './acknowledged.ts';
+import { StoreDamaged } from './damage.ts';
+import { prepareSchema } from './schema.ts';
+import { isDamageReport, isDiskFull } from './sqlite-errors.ts';
 
-// https://www.sqlite.org/rescode.html: the low byte is the primary code.
-const sqliteBusy = 5;
-const sqliteFull = 13;
-
-const primaryCodeOf = (error: unknown): number | undefined => {
-  const isSqlite = error instanceof Error && 'errcode' in error && typeof error.errcode === 'number';
-  return isSqlite ? Number(error.errcode) & 0xff : undefined;
-};
-
-export const isDiskFull = (error: unknown): boolean => primaryCodeOf(error) === sqliteFull;
-export const isLockedByAnother = (error: unknown): boolean => primaryCodeOf(error) === sqliteBusy;
-
-const schemaVersion = 1;
-
-/** `record` is last: SQLite does not read the pages of a column that nobody asked for, nor of those after it. */
-const schema = `
-  create table if not exists streams (
-    id integer primary key,
-    name text not null unique,
-    last integer not null,
-    tombstoned integer not null default 0
-  ) strict;
-  create table if not exists events (
-    position integer primary key,
-    stream integer not null,
-    revision integer not null,
-    created_ms integer not null,
-    type text not null,
-    record blob not null,
-    unique (stream, revision)
-  ) strict;
-`;
+const incrementalVacuum = 2;
 
 /** Creating it here, not by SQLite, gives it (and the files SQLite derives from it) the mode 0600. */
 const createPrivately = (path: string): void => {
@@ -50,39 +23,51 @@ const limitSize = (database: DatabaseSync, maxSizeBytes: number): void => {
   database.exec(`pragma max_page_count = ${Math.max(1, Math.floor(maxSizeBytes / pageSize))}`);
 };
 
-/** Writes nothing if there is nothing to do: also a store on a full disk must start, to be read. */
-const prepareSchema = (database: DatabaseSync, path: string): void => {
-  const found = Number(database.prepare('pragma user_version').get()?.user_version);
-  if (found === schemaVersion) return;
-  if (found > schemaVersion) {
-    throw new Error(`${path} was written by a newer Sendense (schema ${found}; this one knows ${schemaVersion}).`);
+/**
+ * Free pages can be given back to the filesystem in small steps only if the file was laid out for it. One that was not is
+ * rewritten once; on a disk that is too full for that it stays as it is, and its free pages are used again.
+ */
+const makeShrinkable = (database: DatabaseSync): void => {
+  if (database.prepare('pragma auto_vacuum').get()?.auto_vacuum === incrementalVacuum) return;
+  try {
+    database.exec('pragma auto_vacuum = incremental; vacuum');
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
   }
-  database.exec(`begin immediate; ${schema} pragma user_version = ${schemaVersion}; commit`);
+};
+
+const configure = (database: DatabaseSync, path: string, maxSizeBytes: number | undefined): void => {
+  // Exclusive before the first access to the log: then SQLite needs no shared memory file either.
+  database.exec('pragma locking_mode = exclusive');
+  database.exec('pragma journal_mode = wal');
+  // FULL syncs the log at every commit: what is acknowledged survives a power cut.
+  database.exec('pragma synchronous = full');
+  database.exec('pragma cache_size = -16384');
+  database.exec('pragma journal_size_limit = 67108864');
+  if (maxSizeBytes !== undefined) limitSize(database, maxSizeBytes);
+  prepareSchema(database, path);
+  makeShrinkable(database);
 };
 
 /**
  * Opens, and if need be creates and recovers, the one database of a data directory. Exclusive locking lets exactly one
- * process in; the kernel drops that lock with the process, however it dies. Throws SQLite's BUSY while another holds it.
+ * process in; the kernel drops that lock with the process, however it dies. Throws SQLite's BUSY while another holds it,
+ * and `StoreDamaged` if its files are not what was left behind.
  */
 export const openDatabase = (dataDir: string, maxSizeBytes?: number): DatabaseSync => {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const path = join(dataDir, 'events.sqlite');
+  refuseToBeginAnew(dataDir, path);
   createPrivately(path);
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
-    // Exclusive before the first access to the log: then SQLite needs no shared memory file either.
-    database.exec('pragma locking_mode = exclusive');
-    database.exec('pragma journal_mode = wal');
-    // FULL syncs the log at every commit: what is acknowledged survives a power cut.
-    database.exec('pragma synchronous = full');
-    database.exec('pragma cache_size = -16384');
-    database.exec('pragma journal_size_limit = 67108864');
-    if (maxSizeBytes !== undefined) limitSize(database, maxSizeBytes);
-    prepareSchema(database, path);
+    configure(database, path, maxSizeBytes);
     return database;
   } catch (error) {
     database.close();
-    throw error;
+    if (!isDamageReport(error)) throw error;
+    const said = error instanceof Error ? error.message : String(error);
+    throw new StoreDamaged(path, `it cannot be opened (${said})`, { structural: true, cause: error });
   }
 };
 

@@ -1,7 +1,9 @@
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { Direction, EventRow, EventRows, Range } from './event-rows.ts';
 import { tombstoneRevision } from './recorded-event.ts';
 import type { StreamHeads } from './stream-heads.ts';
-import { firstVisibleRevision, isSoftDeleted, visibleSinceMs } from './stream-metadata.ts';
+import { firstVisibleRevision, isSoftDeleted, type StreamMetadata, visibleSinceMs } from './stream-metadata.ts';
+
+export type { Direction, Range } from './event-rows.ts';
 
 export type StoredEvent = Readonly<{
   position: number;
@@ -14,69 +16,38 @@ export type StoredEvent = Readonly<{
 /** What a scan looked at: `record` is absent if the predicate did not want the event. */
 export type ScannedEvent = Omit<StoredEvent, 'record'> & Readonly<{ record?: Uint8Array }>;
 
-export type Direction = 'forwards' | 'backwards';
-
-/** Inclusive at both ends, `from` <= `to` in either direction. */
-export type Range = Readonly<{ from: number; to: number }>;
-
-// A page is what a slow reader holds in memory; it ends at whichever comes first.
-const maxPageRows = 400;
+// What a slow reader holds in memory; `EventRows` bounds the number of events.
 const maxPageBytes = 256 * 1024;
-
-type Row = Record<string, unknown>;
-
-const takePage = <T extends Readonly<{ record?: Uint8Array }>>(rows: Iterable<Row>, toEvent: (row: Row) => T): T[] => {
-  const page: T[] = [];
-  let sizeBytes = 0;
-  for (const row of rows) {
-    const event = toEvent(row);
-    page.push(event);
-    sizeBytes += event.record?.length ?? 0;
-    if (sizeBytes >= maxPageBytes) break; // ends the statement too
-  }
-  return page;
-};
-
-const recordOf = (row: Row): Uint8Array => {
-  if (row.record instanceof Uint8Array) return row.record;
-  throw new Error('An event without its record: the database is damaged.');
-};
 
 /**
  * Hidden from $all: what a persistent subscription to $all stores about itself would otherwise be read by itself.
  */
-const isHiddenFromAll = (streamName: string): boolean =>
+export const isHiddenFromAll = (streamName: string): boolean =>
   streamName.startsWith('$persistentsubscription-$all::') &&
   (streamName.endsWith('-checkpoint') || streamName.endsWith('-parked'));
 
-/** Reads committed events in pages of bounded size. */
-export class EventReader {
-  readonly #heads: StreamHeads;
-  readonly #stream: Readonly<Record<Direction, StatementSync>>;
-  readonly #all: Readonly<Record<Direction, StatementSync>>;
-  readonly #record: StatementSync;
+const storedEvent =
+  (streamName: string) =>
+  ({ position, revision, type, record }: EventRow): StoredEvent => ({ position, revision, streamName, type, record });
 
-  constructor(database: DatabaseSync, heads: StreamHeads) {
+/** Reads committed events in pages of bounded size. Throws `StoreDamaged` in place of what is not as it was written. */
+export class EventReader {
+  readonly #rows: EventRows;
+  readonly #heads: StreamHeads;
+
+  constructor(rows: EventRows, heads: StreamHeads) {
+    this.#rows = rows;
     this.#heads = heads;
-    const stream = (order: 'asc' | 'desc') =>
-      database.prepare(
-        `select position, revision, type, record from events
-         where stream = ? and revision between ? and ? and created_ms >= ? order by revision ${order} limit ${maxPageRows}`,
-      );
-    const all = (order: 'asc' | 'desc') =>
-      database.prepare(
-        `select position, revision, type, name from events join streams on streams.id = events.stream
-         where position between ? and ? order by position ${order} limit ${maxPageRows}`,
-      );
-    this.#stream = { forwards: stream('asc'), backwards: stream('desc') };
-    this.#all = { forwards: all('asc'), backwards: all('desc') };
-    this.#record = database.prepare('select record from events where position = ?');
   }
 
   /** What a reader of the stream may see now; `to` is the last revision, `from` > `to` if nothing is visible. */
   visibleRange(streamName: string): Range {
-    const { last } = this.#heads.get(streamName);
-    return { from: firstVisibleRevision(this.#heads.metadata(streamName), last), to: last };
+    const { first, last } = this.#heads.get(streamName);
+    return { from: Math.max(first, firstVisibleRevision(this.#heads.metadata(streamName), last)), to: last };
+  }
+
+  metadata(streamName: string): StreamMetadata {
+    return this.#heads.metadata(streamName);
   }
 
   isDeleted(streamName: string): boolean {
@@ -88,16 +59,25 @@ export class EventReader {
     return this.#heads.get(streamName).last < 0 || isSoftDeleted(this.#heads.metadata(streamName));
   }
 
+  /** The next visible events; none: there are no more. */
   streamPage(streamName: string, range: Range, direction: Direction): readonly StoredEvent[] {
-    const { id } = this.#heads.get(streamName);
     const sinceMs = visibleSinceMs(this.#heads.metadata(streamName), Date.now());
-    return this.#streamRows(streamName, direction, [id, range.from, range.to, sinceMs]);
+    for (let rest = range; ; ) {
+      const page = this.#rows.ofStream(this.#heads.get(streamName), rest, direction);
+      const visible = page.filter(({ createdMs }) => createdMs >= sinceMs);
+      const last = page.at(-1);
+      if (visible.length > 0 || !last) return visible.map(storedEvent(streamName));
+      rest =
+        direction === 'forwards'
+          ? { from: last.revision + 1, to: rest.to }
+          : { from: rest.from, to: last.revision - 1 };
+    }
   }
 
   /** Everything after `revision`, a tombstone included, whatever the metadata hides: for subscriptions that are live. */
   streamPageAfter(streamName: string, revision: number): readonly StoredEvent[] {
-    const { id } = this.#heads.get(streamName);
-    return this.#streamRows(streamName, 'forwards', [id, revision + 1, tombstoneRevision, 0]);
+    const range = { from: revision + 1, to: tombstoneRevision };
+    return this.#rows.ofStream(this.#heads.get(streamName), range, 'forwards').map(storedEvent(streamName));
   }
 
   /** A visible event, as a link finds it. */
@@ -107,28 +87,31 @@ export class EventReader {
     return this.streamPage(streamName, { from: revision, to: revision }, 'forwards')[0];
   }
 
-  /** In the order of the log. Reads the payload only of the events that `wanted` accepts. */
-  allPage(range: Range, direction: Direction, wanted: (streamName: string, type: string) => boolean): ScannedEvent[] {
-    const rows = this.#all[direction].iterate(range.from, range.to);
-    return takePage(rows, (row): ScannedEvent => {
-      const event = {
-        position: Number(row.position),
-        revision: Number(row.revision),
-        streamName: String(row.name),
-        type: String(row.type),
-      };
-      if (isHiddenFromAll(event.streamName) || !wanted(event.streamName, event.type)) return event;
-      return { ...event, record: recordOf(this.#record.get(event.position) ?? {}) };
-    });
+  /** Whatever hides it from readers; undefined once it is gone for good. */
+  recordAt(position: number): Uint8Array | undefined {
+    const [event] = this.#scan({ from: position, to: position }, 'forwards', () => true);
+    return event?.record;
   }
 
-  #streamRows(streamName: string, direction: Direction, parameters: readonly number[]): readonly StoredEvent[] {
-    return takePage(this.#stream[direction].iterate(...parameters), (row) => ({
-      position: Number(row.position),
-      revision: Number(row.revision),
-      streamName,
-      type: String(row.type),
-      record: recordOf(row),
-    }));
+  /**
+   * In the order of the log, in one direction. Reads the payload only of the events that `wanted` accepts. May stop short of
+   * the range's end, but only after an event: an empty page means that nothing is left.
+   */
+  allPage(range: Range, direction: Direction, wanted: (streamName: string, type: string) => boolean): ScannedEvent[] {
+    return this.#scan(range, direction, (streamName, type) => !isHiddenFromAll(streamName) && wanted(streamName, type));
+  }
+
+  #scan(range: Range, direction: Direction, wanted: (streamName: string, type: string) => boolean): ScannedEvent[] {
+    const page: ScannedEvent[] = [];
+    let sizeBytes = 0;
+    this.#rows.scan(range, direction, (header) => {
+      const { position, revision, type } = header;
+      const event = { position, revision, type, streamName: this.#heads.nameOf(header.streamId) };
+      const scanned = wanted(event.streamName, type) ? { ...event, record: this.#rows.record(header) } : event;
+      page.push(scanned);
+      sizeBytes += 'record' in scanned ? scanned.record.length : 0;
+      return sizeBytes < maxPageBytes;
+    });
+    return page;
   }
 }

@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { headerSum, recordSum } from './checksums.ts';
+import type { EventRows } from './event-rows.ts';
 import { checkExpectedRevision, type ExpectedRevision, type StreamFacts, type Verdict } from './expected-revision.ts';
+import type { LogTail } from './log-tail.ts';
 import { RecentlyUsed } from './recently-used.ts';
 import {
   encodeRecordedEvent,
@@ -9,8 +12,9 @@ import {
   type ProposedEvent,
   tombstoneRevision,
 } from './recorded-event.ts';
-import type { StreamHead, StreamHeads } from './stream-heads.ts';
+import type { StreamHeads } from './stream-heads.ts';
 import { isMetastream, metastreamOf, originalOf, revivedMetadata, softDeletedMetadata } from './stream-metadata.ts';
+import type { StreamHead } from './stream-row.ts';
 
 export type AppendRequest = Readonly<{
   streamName: string;
@@ -23,6 +27,8 @@ export type WriteOutcome =
   | Readonly<{ kind: 'written'; revision: number; position?: number }>
   | Readonly<{ kind: 'wrong-revision'; actualRevision: number }>
   | Readonly<{ kind: 'deleted' }>;
+
+type Parts = Readonly<{ database: DatabaseSync; heads: StreamHeads; rows: EventRows; tail: LogTail }>;
 
 const deleted: WriteOutcome = { kind: 'deleted' };
 const empty = new Uint8Array();
@@ -39,28 +45,17 @@ const systemEvent = (type: string, json: string): ProposedEvent => ({
 /** Checks and writes. Every method runs inside a transaction of the group commit, one after the other. */
 export class EventWriter {
   readonly #heads: StreamHeads;
+  readonly #rows: EventRows;
+  readonly #tail: LogTail;
   readonly #insert: StatementSync;
-  readonly #selectRecord: StatementSync;
-  readonly #selectPosition: StatementSync;
-  readonly #selectLast: StatementSync;
   readonly #recent = new RecentlyUsed<Readonly<{ streamId: number; revision: number }>>(maxRecentIds);
   #written: { streams: Set<string>; eventIds: string[] } = { streams: new Set(), eventIds: [] };
-  #lastPosition: number;
 
-  constructor(database: DatabaseSync, heads: StreamHeads) {
+  constructor({ database, heads, rows, tail }: Parts) {
     this.#heads = heads;
-    this.#insert = database.prepare(
-      'insert into events (position, stream, revision, created_ms, type, record) values (?, ?, ?, ?, ?, ?)',
-    );
-    this.#selectRecord = database.prepare('select record from events where stream = ? and revision = ?');
-    this.#selectPosition = database.prepare('select position from events where stream = ? and revision = ?');
-    this.#selectLast = database.prepare('select coalesce(max(position), 0) as last from events');
-    this.#lastPosition = this.#storedLastPosition();
-  }
-
-  /** Of what is written so far; inside a transaction that may not be committed yet. */
-  get lastPosition(): number {
-    return this.#lastPosition;
+    this.#rows = rows;
+    this.#tail = tail;
+    this.#insert = database.prepare('insert into events values (?, ?, ?, ?, ?, ?, ?, ?)');
   }
 
   append({ streamName, expected, events }: AppendRequest): WriteOutcome {
@@ -114,40 +109,38 @@ export class EventWriter {
   rolledBack(): void {
     for (const eventId of this.#written.eventIds) this.#recent.delete(eventId);
     this.#written = { streams: new Set(), eventIds: [] };
-    this.#heads.forget();
-    this.#lastPosition = this.#storedLastPosition();
   }
 
   #check(streamName: string, expected: ExpectedRevision, eventIds: readonly string[]): Verdict {
-    const { id, last } = this.#heads.get(streamName);
+    const head = this.#heads.get(streamName);
     const facts: StreamFacts = {
-      lastRevision: last,
+      lastRevision: head.last,
       tombstoned: this.#heads.isTombstoned(streamName),
       softDeleted: this.#heads.isSoftDeleted(streamName),
       hasMetadata: this.#heads.hasMetadata(streamName),
       recentRevisionOf: (eventId) => {
         const place = this.#recent.get(eventId);
-        return place?.streamId === id ? place.revision : undefined;
+        return place?.streamId === head.id ? place.revision : undefined;
       },
       storedIdAt: (revision) => {
-        const record = revision > last ? undefined : this.#selectRecord.get(id, revision)?.record;
-        return record instanceof Uint8Array ? eventIdOf(record) : undefined;
+        const stored = revision > head.last ? undefined : this.#rows.at(head, revision);
+        return stored && eventIdOf(stored.record);
       },
     };
     return checkExpectedRevision(expected, eventIds, facts);
   }
 
   #refusalOrRepeat(streamName: string, verdict: Exclude<Verdict, { kind: 'write' }>): WriteOutcome {
-    const { id, last } = this.#heads.get(streamName);
+    const head = this.#heads.get(streamName);
     switch (verdict.kind) {
       case 'deleted':
         return deleted;
       case 'wrong-revision':
-        return { kind: 'wrong-revision', actualRevision: last };
+        return { kind: 'wrong-revision', actualRevision: head.last };
       case 'repeated': {
-        const position = this.#selectPosition.get(id, verdict.lastRevision)?.position;
+        const position = this.#rows.at(head, verdict.lastRevision)?.position;
         const repeated = { kind: 'written', revision: verdict.lastRevision } as const;
-        return typeof position === 'number' ? { ...repeated, position } : repeated;
+        return position === undefined ? repeated : { ...repeated, position };
       }
     }
   }
@@ -160,27 +153,24 @@ export class EventWriter {
       head.last += 1;
     }
     this.#heads.save(head);
-    return { kind: 'written', revision: head.last, position: this.#lastPosition };
+    return { kind: 'written', revision: head.last, position: this.#tail.lastPosition };
   }
 
   #insertEvent(head: StreamHead, encodedName: Buffer, revision: number, event: ProposedEvent): number {
-    const place = { streamName: encodedName, revision, position: this.#lastPosition + 1, createdMs: Date.now() };
-    const record = encodeRecordedEvent(event, place);
-    this.#insert.run(place.position, head.id, revision, place.createdMs, event.type, record);
-    this.#lastPosition = place.position;
+    const position = this.#tail.nextPosition();
+    const createdMs = Date.now();
+    const record = encodeRecordedEvent(event, { streamName: encodedName, revision, position, createdMs });
+    const sum = headerSum({ position, streamId: head.id, revision, createdMs, type: event.type });
+    this.#insert.run(position, head.id, revision, createdMs, event.type, sum, recordSum(record, sum), record);
     this.#recent.set(event.id, { streamId: head.id, revision });
     this.#written.streams.add(head.name);
     this.#written.eventIds.push(event.id);
-    return place.position;
+    return position;
   }
 
   /** An append brought a soft-deleted stream back: what came before stays hidden. */
   #revive(streamName: string, firstRevision: number): void {
     const json = revivedMetadata(this.#heads.rawMetadata(streamName) ?? '', firstRevision);
     if (json !== undefined) this.writeMetadata(streamName, json);
-  }
-
-  #storedLastPosition(): number {
-    return Number(this.#selectLast.get()?.last);
   }
 }

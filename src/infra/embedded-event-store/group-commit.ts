@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { isDiskFull } from './database.ts';
+import { StoreDamaged } from './damage.ts';
+import { isDiskFull } from './sqlite-errors.ts';
 
 /** The disk (or the configured size) is used up. Nothing of the refused request was stored; reading goes on. */
 export class StorageFull extends Error {
@@ -24,7 +25,15 @@ type Job = Readonly<{
   refuse: (reason: Error) => void;
 }>;
 
-type Hooks = Readonly<{ committed: () => void; rolledBack: () => void; failed: (error: unknown) => void }>;
+type Hooks = Readonly<{
+  /** The last thing inside each transaction. */
+  committing: () => void;
+  committed: () => void;
+  rolledBack: () => void;
+  /** The same error, or `StoreDamaged` in place of one of SQLite's. */
+  translated: (error: unknown) => unknown;
+  failed: (error: unknown) => void;
+}>;
 
 // One transaction blocks the thread, pings included: these keep it well below a second.
 const maxBytesPerCommit = 16 * 1024 * 1024;
@@ -35,7 +44,7 @@ const maxJobsPerCommit = 2000;
  * commit, also those that wrote nothing, for they may rest on what the same transaction wrote.
  *
  * When a commit fails, what is on disk is unknown and this process must not guess: `failed` has to end it. A full disk is
- * the exception, SQLite rolls that back.
+ * an exception, SQLite rolls that back; so is damage met before anything was written over it.
  */
 export class GroupCommit {
   readonly #database: DatabaseSync;
@@ -101,6 +110,7 @@ export class GroupCommit {
     try {
       this.#database.exec('begin immediate');
       const answers = jobs.map((job) => job.run());
+      this.#hooks.committing();
       this.#database.exec('commit');
       return answers;
     } catch (error) {
@@ -110,7 +120,9 @@ export class GroupCommit {
   }
 
   #fail(jobs: readonly Job[], error: unknown): void {
-    if (!isDiskFull(error)) {
+    const refusal = isDiskFull(error) ? new StorageFull(error) : this.#hooks.translated(error);
+    const undone = refusal instanceof StoreDamaged && this.#database.isTransaction;
+    if (!undone && !(refusal instanceof StorageFull)) {
       this.#closed = true;
       this.#hooks.failed(error);
       return;
@@ -118,7 +130,7 @@ export class GroupCommit {
     if (this.#database.isTransaction) this.#database.exec('rollback');
     this.#hooks.rolledBack();
     const [only, ...others] = jobs;
-    if (only && others.length === 0) only.refuse(new StorageFull(error));
+    if (only && others.length === 0) only.refuse(refusal);
     else for (const job of jobs) this.#commit([job]); // one large append must not take the small ones down with it
   }
 }

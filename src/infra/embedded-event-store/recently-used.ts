@@ -2,16 +2,16 @@
  * A bounded map that keeps at least the `size` and at most twice the `size` entries used last. Two generations instead
  * of one ordered map: deleting the oldest key of a large Map again and again is slow, dropping a whole Map is not.
  */
-export class RecentlyUsed<V> {
+export class RecentlyUsed<V, K = string> {
   readonly #size: number;
-  #young = new Map<string, V>();
-  #old = new Map<string, V>();
+  #young = new Map<K, V>();
+  #old = new Map<K, V>();
 
   constructor(size: number) {
     this.#size = size;
   }
 
-  get(key: string): V | undefined {
+  get(key: K): V | undefined {
     const young = this.#young.get(key);
     if (young !== undefined) return young;
     const old = this.#old.get(key);
@@ -19,14 +19,14 @@ export class RecentlyUsed<V> {
     return old;
   }
 
-  set(key: string, value: V): void {
+  set(key: K, value: V): void {
     this.#young.set(key, value);
     if (this.#young.size < this.#size) return;
     this.#old = this.#young;
     this.#young = new Map();
   }
 
-  delete(key: string): void {
+  delete(key: K): void {
     this.#young.delete(key);
     this.#old.delete(key);
   }

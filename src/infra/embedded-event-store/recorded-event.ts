@@ -87,8 +87,8 @@ export const withStructuredId = (record: Uint8Array): Buffer => {
   return message(bytesField(field.id, bytesField(1, structured)), record.subarray(encodedIdLength));
 };
 
-/** The payload: the last field, found by stepping over those before it. */
-export const dataOf = (record: Uint8Array): Buffer => {
+/** The payload of a field, found by stepping over those before it. */
+const fieldOf = (record: Uint8Array, wanted: number): Buffer => {
   const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength);
   const cursor = { at: 0 };
   while (cursor.at < bytes.length) {
@@ -96,8 +96,12 @@ export const dataOf = (record: Uint8Array): Buffer => {
     const isVarint = (tag & 7) === 0;
     const value = readVarint(bytes, cursor); // of a varint field its value, else its length
     if (isVarint) continue;
-    if (tag >> 3 === field.data) return bytes.subarray(cursor.at, cursor.at + value);
+    if (tag >> 3 === wanted) return bytes.subarray(cursor.at, cursor.at + value);
     cursor.at += value;
   }
   return Buffer.alloc(0);
 };
+
+export const dataOf = (record: Uint8Array): Buffer => fieldOf(record, field.data);
+
+export const customMetadataOf = (record: Uint8Array): Buffer => fieldOf(record, field.customMetadata);

@@ -1,20 +1,29 @@
 import { once } from 'node:events';
+import { hostname } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 import { DataDirInUse, publishAddress, withdrawAddress } from './data-dir.ts';
+import type { AppendLimits } from './grpc/service.ts';
+import type { TlsFiles } from './security/tls.ts';
+import { type PasswordVerifier, Users } from './security/users.ts';
 import { createEventStoreServer, type EventStoreServer } from './server.ts';
 
 export type RunEventStoreOptions = Readonly<{
   dataDir: string;
-  /** Loopback only. Default 127.0.0.1. */
+  /** Default 127.0.0.1. Beyond loopback `tls` and `users` are required. */
   host?: string;
   /** Default 0: any free one. */
   port?: number;
   maxSizeBytes?: number;
+  limits?: Partial<AppendLimits>;
+  tls?: TlsFiles;
+  /** Needs `tls`: in plain text clients send no credentials. */
+  users?: Readonly<{ file: string; passwords: PasswordVerifier }>;
   /** Stop when stdin ends: whoever holds its other end is gone. */
   exitWithParent?: boolean;
 }>;
 
+const everyAddress: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 const loopback: ReadonlySet<string> = new Set(['127.0.0.1', '::1', 'localhost']);
 // How long a successor waits for a predecessor that lost its parent too and is still closing.
 const takeOverTimeoutMs = 5000;
@@ -28,9 +37,10 @@ const say = (sentence: string): void => {
   process.stderr.write(`${sentence}\n`);
 };
 
-const refusalOf = ({ host = '127.0.0.1', port = 0 }: RunEventStoreOptions): string | undefined => {
+const refusalOf = ({ host = '127.0.0.1', port = 0, tls, users }: RunEventStoreOptions): string | undefined => {
   if (!Number.isInteger(port) || port < 0 || port > 65_535) return 'The port of the event store must be 0 to 65535.';
-  if (loopback.has(host)) return undefined;
+  if (users && !tls) return 'The event store cannot have users without TLS: clients send no credentials in plain text.';
+  if (loopback.has(host) || (tls && users)) return undefined;
   return `The event store cannot listen on ${host}: without TLS and users it listens on loopback only.`;
 };
 
@@ -53,10 +63,12 @@ const endProcess = (error: unknown): never => {
 };
 
 const start = async (options: RunEventStoreOptions, stop: AbortSignal): Promise<EventStoreServer> => {
+  const { users: given, ...rest } = options;
+  const users = given && new Users({ path: given.file, passwords: given.passwords, warn: say });
   const giveUpAt = performance.now() + (options.exitWithParent ? takeOverTimeoutMs : 0);
   for (;;) {
     try {
-      return await createEventStoreServer({ ...options, failed: endProcess });
+      return await createEventStoreServer({ ...rest, ...(users && { users }), failed: endProcess });
     } catch (error) {
       const mayBeFreeSoon = error instanceof DataDirInUse && performance.now() < giveUpAt;
       if (!mayBeFreeSoon || stop.aborted) throw error;
@@ -65,11 +77,15 @@ const start = async (options: RunEventStoreOptions, stop: AbortSignal): Promise<
   }
 };
 
+/** Names and passwords are for whoever connects to add. */
+const connectionTo = ({ host = '127.0.0.1', tls }: RunEventStoreOptions, port: number): string => {
+  const reachable = everyAddress.has(host) ? hostname() : host;
+  return `esdb://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}?tls=${tls !== undefined}`;
+};
+
 const serve = async (options: RunEventStoreOptions, stop: AbortSignal): Promise<void> => {
   const server = await start(options, stop);
-  const host = options.host ?? '127.0.0.1';
-  const authority = `${host.includes(':') ? `[${host}]` : host}:${server.port}`;
-  const address = { connection: `esdb://${authority}?tls=false`, port: server.port, pid: process.pid };
+  const address = { connection: connectionTo(options, server.port), port: server.port, pid: process.pid };
   publishAddress(options.dataDir, address);
   process.stdout.write(`${JSON.stringify(address)}\n`);
   if (!stop.aborted) await once(stop, 'abort');

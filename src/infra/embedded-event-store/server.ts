@@ -4,16 +4,25 @@ import serverFeatures from '@eventstore/db-client/generated/serverfeatures_grpc_
 import streams from '@eventstore/db-client/generated/streams_grpc_pb.js';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { DataDirInUse, removeOwner, writeOwner } from './data-dir.ts';
-import { isLockedByAnother } from './database.ts';
 import { type EventStorage, openEventStorage } from './event-storage.ts';
 import { createAppendCall } from './grpc/append-call.ts';
 import { createBatchAppendCall } from './grpc/batch-append-call.ts';
 import { createDeleteCall, createTombstoneCall } from './grpc/delete-call.ts';
 import { createGossipCall } from './grpc/gossip-call.ts';
+import { createMaintenanceCalls } from './grpc/maintenance-call.ts';
+import { maintenanceService } from './grpc/maintenance-service.ts';
 import { OpenCalls } from './grpc/open-calls.ts';
+import { addPersistentSubscriptions } from './grpc/persistent-service.ts';
 import { createReadCall } from './grpc/read-call.ts';
 import { getSupportedMethods } from './grpc/server-features-call.ts';
 import type { AppendLimits, Service } from './grpc/service.ts';
+import { writeBehind } from './grpc/write-behind.ts';
+import { Groups } from './persistent-subscriptions/groups.ts';
+import { type Authoriser, passThrough } from './security/authoriser.ts';
+import { basicAuthentication } from './security/basic-authentication.ts';
+import { readTlsCredentials, type TlsFiles } from './security/tls.ts';
+import type { Users } from './security/users.ts';
+import { isLockedByAnother } from './sqlite-errors.ts';
 
 export type EventStoreServerOptions = Readonly<{
   dataDir: string;
@@ -23,8 +32,14 @@ export type EventStoreServerOptions = Readonly<{
   port?: number;
   /** Refuses appends once the store is that big, as if the disk were full. Default: no limit but the disk's. */
   maxSizeBytes?: number;
+  /** See `EventStorageOptions`. */
+  scavengeEveryMs?: number;
   /** Default: 1 MiB per append counted over whole events, 2 s for the parts of an append to arrive. */
   limits?: Partial<AppendLimits>;
+  /** Default: without, in plain text. */
+  tls?: TlsFiles;
+  /** Who may do what, with `tls` only: clients send no credentials in plain text. Default: everybody everything. */
+  users?: Users;
   /** Storage failed in an unknown way: end the process. Default: throws, uncaught. */
   failed?: (error: unknown) => void;
 }>;
@@ -46,8 +61,8 @@ const throwUncaught = (error: unknown): void => {
   });
 };
 
-const createGrpcServer = (service: Service): Server => {
-  const server = new Server({ 'grpc.max_receive_message_length': maxReceiveBytes });
+const createGrpcServer = (service: Service, groups: Groups): Server => {
+  const server = new Server({ 'grpc.max_receive_message_length': maxReceiveBytes, interceptors: [writeBehind] });
   const asStored = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const { StreamsService } = streams;
   const definition = {
@@ -63,14 +78,17 @@ const createGrpcServer = (service: Service): Server => {
     tombstone: createTombstoneCall(service),
   });
   server.addService(serverFeatures.ServerFeaturesService, { getSupportedMethods });
+  addPersistentSubscriptions(server, service, groups);
+  server.addService(maintenanceService, createMaintenanceCalls(service));
   server.addService(gossip.GossipService, { read: createGossipCall(randomUUID()) });
   return server;
 };
 
-const bind = (server: Server, host: string, port: number): Promise<number> => {
+const bind = ({ host = '127.0.0.1', port = 0, tls }: EventStoreServerOptions, server: Server): Promise<number> => {
   const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const credentials = tls ? readTlsCredentials(tls) : ServerCredentials.createInsecure();
   const { promise, resolve, reject } = Promise.withResolvers<number>();
-  server.bindAsync(address, ServerCredentials.createInsecure(), (error, boundPort) => {
+  server.bindAsync(address, credentials, (error, boundPort) => {
     if (!error) return resolve(boundPort);
     const reason = error.message.includes('EADDRINUSE') ? 'the port is taken' : error.message;
     reject(new Error(`The event store cannot listen on ${address}: ${reason}.`, { cause: error }));
@@ -87,15 +105,22 @@ const shutDown = async (server: Server): Promise<void> => {
 };
 
 const openStorage = async (options: EventStoreServerOptions): Promise<EventStorage> => {
-  const { dataDir, maxSizeBytes, failed = throwUncaught } = options;
+  const { dataDir, maxSizeBytes, scavengeEveryMs, failed = throwUncaught } = options;
   try {
-    const storage = await openEventStorage({ dataDir, failed, ...(maxSizeBytes !== undefined && { maxSizeBytes }) });
+    const limits = {
+      ...(maxSizeBytes !== undefined && { maxSizeBytes }),
+      ...(scavengeEveryMs !== undefined && { scavengeEveryMs }),
+    };
+    const storage = await openEventStorage({ dataDir, failed, ...limits });
     writeOwner(dataDir);
     return storage;
   } catch (error) {
     throw isLockedByAnother(error) ? new DataDirInUse(dataDir, error) : error;
   }
 };
+
+const authoriserOf = ({ users }: EventStoreServerOptions, { reader }: EventStorage): Authoriser =>
+  users ? basicAuthentication(users, reader) : passThrough;
 
 /**
  * An event store that speaks EventStoreDB's protocol, durable and for one process per data directory: rejects with
@@ -105,15 +130,18 @@ const openStorage = async (options: EventStoreServerOptions): Promise<EventStora
 export const createEventStoreServer = async (options: EventStoreServerOptions): Promise<EventStoreServer> => {
   const storage = await openStorage(options);
   const calls = new OpenCalls();
-  const server = createGrpcServer({ storage, calls, limits: { ...defaultLimits, ...options.limits } });
+  const limits = { ...defaultLimits, ...options.limits };
+  const groups = new Groups(storage);
+  const server = createGrpcServer({ storage, calls, limits, authoriser: authoriserOf(options, storage) }, groups);
   const closeStorage = () => {
     removeOwner(options.dataDir); // before the lock goes: afterwards the file may be a successor's
     storage.close();
   };
   try {
-    const port = await bind(server, options.host ?? '127.0.0.1', options.port ?? 0);
+    const port = await bind(options, server);
     const close = async () => {
       calls.endAll();
+      await groups.close();
       await shutDown(server);
       closeStorage();
     };
@@ -126,6 +154,7 @@ export const createEventStoreServer = async (options: EventStoreServerOptions): 
       },
     };
   } catch (error) {
+    await groups.close();
     closeStorage();
     throw error;
   }

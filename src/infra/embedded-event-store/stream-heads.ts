@@ -1,4 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { DamageReporter } from './damage.ts';
+import type { EventRows } from './event-rows.ts';
+import type { LogTail } from './log-tail.ts';
 import { RecentlyUsed } from './recently-used.ts';
 import { dataOf } from './recorded-event.ts';
 import {
@@ -11,49 +14,81 @@ import {
   parseStreamMetadata,
   type StreamMetadata,
 } from './stream-metadata.ts';
+import type { StreamNames } from './stream-names.ts';
+import { checkedStream, type StreamHead, streamColumns, streamSum } from './stream-row.ts';
 
-/** `id` 0 and `last` -1: no event was ever written to it. */
-export type StreamHead = { readonly id: number; readonly name: string; last: number; tombstoned: boolean };
+type Parts = Readonly<{
+  database: DatabaseSync;
+  names: StreamNames;
+  rows: EventRows;
+  tail: LogTail;
+  damage: DamageReporter;
+}>;
 
 const maxCachedHeads = 20_000;
 
 /**
- * Where each stream ends and what its metadata says: a cache of the recently used over the tables. It is changed inside
- * a transaction and forgotten when that rolls back; nothing else runs in between, the store is synchronous.
+ * Where each stream begins and ends and what its metadata says: a cache of the recently used over the tables. It is
+ * changed inside a transaction and forgotten when that rolls back; nothing else runs in between, the store is synchronous.
  */
 export class StreamHeads {
   readonly #heads = new RecentlyUsed<StreamHead>(maxCachedHeads);
+  readonly #names = new RecentlyUsed<string, number>(maxCachedHeads);
   readonly #metadata = new RecentlyUsed<StreamMetadata>(maxCachedHeads);
-  readonly #selectHead: StatementSync;
+  readonly #known: StreamNames;
+  readonly #rows: EventRows;
+  readonly #tail: LogTail;
+  readonly #damage: DamageReporter;
+  readonly #selectByName: StatementSync;
+  readonly #selectById: StatementSync;
   readonly #insertHead: StatementSync;
   readonly #updateHead: StatementSync;
-  readonly #selectRecord: StatementSync;
 
-  constructor(database: DatabaseSync) {
-    this.#selectHead = database.prepare('select id, last, tombstoned from streams where name = ?');
-    this.#insertHead = database.prepare('insert into streams (name, last) values (?, -1)');
-    this.#updateHead = database.prepare('update streams set last = ?, tombstoned = ? where id = ?');
-    this.#selectRecord = database.prepare('select record from events where stream = ? and revision = ?');
+  constructor({ database, names, rows, tail, damage }: Parts) {
+    this.#known = names;
+    this.#rows = rows;
+    this.#tail = tail;
+    this.#damage = damage;
+    this.#selectByName = database.prepare(`select ${streamColumns} from streams where name = ?`);
+    this.#selectById = database.prepare(`select ${streamColumns} from streams where id = ?`);
+    this.#insertHead = database.prepare('insert into streams values (null, ?, 0, -1, 0, 0)');
+    this.#updateHead = database.prepare('update streams set first = ?, last = ?, tombstoned = ?, sum = ? where id = ?');
   }
 
   get(name: string): StreamHead {
     const cached = this.#heads.get(name);
     if (cached) return cached;
-    const row = this.#selectHead.get(name);
-    if (!row) return { id: 0, name, last: -1, tombstoned: false };
-    return this.#remember({ id: Number(row.id), name, last: Number(row.last), tombstoned: row.tombstoned !== 0 });
+    if (!this.#known.isKnown(name)) return { id: 0, name, first: 0, last: -1, tombstoned: false };
+    const row = this.#damage.reading(`stream ${name}`, () => this.#selectByName.get(name));
+    const head = row && checkedStream(row, this.#damage);
+    if (head?.name !== name) throw this.#known.missing(name);
+    return this.#remember(head);
   }
 
-  /** Like `get`, but the stream has a row afterwards. Only inside a transaction. */
+  /** Of an event in the log. */
+  nameOf(streamId: number): string {
+    const cached = this.#names.get(streamId);
+    if (cached !== undefined) return cached;
+    const row = this.#damage.reading(`stream number ${streamId}`, () => this.#selectById.get(streamId));
+    const head = row && checkedStream(row, this.#damage);
+    if (head?.id !== streamId) throw this.#damage.structure(`stream number ${streamId} is missing`);
+    this.#names.set(streamId, head.name);
+    return head.name;
+  }
+
+  /** Like `get`, but the stream has a row afterwards, which only `save` makes complete. Only inside a transaction. */
   create(name: string): StreamHead {
     const head = this.get(name);
     if (head.id > 0) return head;
-    return this.#remember({ ...head, id: Number(this.#insertHead.run(name).lastInsertRowid) });
+    const id = Number(this.#insertHead.run(name).lastInsertRowid);
+    this.#known.add(name);
+    this.#tail.addStream();
+    return this.#remember({ ...head, id });
   }
 
   /** Only inside a transaction. */
   save(head: StreamHead): void {
-    this.#updateHead.run(head.last, head.tombstoned ? 1 : 0, head.id);
+    this.#updateHead.run(head.first, head.last, head.tombstoned ? 1 : 0, streamSum(head), head.id);
     if (isMetastream(head.name)) this.#metadata.delete(originalOf(head.name));
   }
 
@@ -77,22 +112,29 @@ export class StreamHeads {
   }
 
   rawMetadata(name: string): string | undefined {
-    const { id, last } = this.get(metastreamOf(name));
-    const row = last < 0 ? undefined : this.#selectRecord.get(id, last);
-    return row?.record instanceof Uint8Array ? dataOf(row.record).toString('utf8') : undefined;
+    const head = this.get(metastreamOf(name));
+    const row = head.last < 0 ? undefined : this.#rows.at(head, head.last);
+    return row && dataOf(row.record).toString('utf8');
   }
 
   isSoftDeleted(name: string): boolean {
     return isSoftDeleted(this.metadata(name));
   }
 
-  forget(): void {
+  committed(): void {
+    this.#known.committed();
+  }
+
+  rolledBack(): void {
+    this.#known.rolledBack();
     this.#heads.clear();
+    this.#names.clear();
     this.#metadata.clear();
   }
 
   #remember(head: StreamHead): StreamHead {
     this.#heads.set(head.name, head);
+    this.#names.set(head.id, head.name);
     return head;
   }
 }

@@ -1,8 +1,14 @@
-/** What a stream's `$metadata` says about which of its events are visible. Everything else in it is kept, not acted on. */
+import { readStreamAccessList, type StreamAccessList } from './security/access-list.ts';
+
+/**
+ * What a stream's `$metadata` says about which of its events are visible, and to whom. Everything else in it is kept, not
+ * acted on.
+ */
 export type StreamMetadata = Readonly<{
   maxCount?: number;
   maxAgeSeconds?: number;
   truncateBefore?: number;
+  accessList?: StreamAccessList;
 }>;
 
 /**
@@ -40,10 +46,12 @@ export const parseStreamMetadata = (json: string): StreamMetadata => {
   const maxCount = atLeast(1, raw.$maxCount);
   const maxAgeSeconds = atLeast(1, raw.$maxAge);
   const truncateBefore = atLeast(0, raw.$tb);
+  const accessList = readStreamAccessList(raw.$acl);
   return {
     ...(maxCount !== undefined && { maxCount }),
     ...(maxAgeSeconds !== undefined && { maxAgeSeconds }),
     ...(truncateBefore !== undefined && { truncateBefore }),
+    ...(accessList !== undefined && { accessList }),
   };
 };
 

@@ -9,8 +9,8 @@ import {
   streamNameFilter,
 } from '@eventstore/db-client';
 import type { EventFeed, FeedItem, FeedStart } from '#commands/ports.ts';
-import type { RecordedEvent } from '#domain/recorded-event.ts';
-import { toKnownRecorded, type Upcast } from './recorded.ts';
+import type { RecordedEvent, UnreadableRecord } from '#domain/recorded-event.ts';
+import { isUnreadable, toKnownRecorded, type Upcast } from './recorded.ts';
 import { defaultRetry, withRetry } from './retry.ts';
 
 const startOf = (from: FeedStart) => {
@@ -79,14 +79,17 @@ export const createEventFeed = ({
         const rung = once(wake, 'ring');
         const ready = takeReady(subscription, maxBatch);
         const events: RecordedEvent[] = [];
+        const unreadable: UnreadableRecord[] = [];
         for (const { event } of ready) {
           if (!event) continue;
           seen = event.position.commit;
           const recorded = toKnownRecorded(event, upcast);
-          if (recorded) events.push(recorded);
+          if (recorded === undefined) continue;
+          if (isUnreadable(recorded)) unreadable.push(recorded);
+          else events.push(recorded);
         }
         if (ready.length > 0) {
-          yield { kind: 'events', events, position: seen };
+          yield { kind: 'events', events, position: seen, ...(unreadable.length > 0 ? { unreadable } : {}) };
           continue;
         }
         if (caughtUp) {

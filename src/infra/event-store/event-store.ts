@@ -117,7 +117,10 @@ export const createEventStore = ({ client, upcast, versions, retry = defaultRetr
     try {
       const expectedRevision = expected === noEvents ? NO_STREAM : expected;
       const result = await withRetry(() => client.appendToStream(stream, stored, { expectedRevision }), retry);
-      return { revision: result.nextExpectedRevision, position: result.position?.commit ?? 0n };
+      const appended = { revision: result.nextExpectedRevision, position: result.position?.commit ?? 0n };
+      const ids = stored.map(({ id }) => id);
+      context.onAppended?.({ stream, types: events.map(({ type }) => type), ids, ...appended });
+      return appended;
     } catch (error) {
       if (error instanceof WrongExpectedVersionError) throw new RevisionConflict(stream, { cause: error });
       throw error;

@@ -9,6 +9,7 @@ import { status } from '@grpc/grpc-js';
 import type { WriteOutcome } from '#infra/embedded-event-store/event-writer.ts';
 import { createBatchAppendCall } from '#infra/embedded-event-store/grpc/batch-append-call.ts';
 import { OpenCalls } from '#infra/embedded-event-store/grpc/open-calls.ts';
+import { passThrough } from '#infra/embedded-event-store/security/authoriser.ts';
 import type { EventStoreServerOptions } from '#infra/embedded-event-store/server.ts';
 import { BatchCall, connectRaw, proposed, streamNamed, uuid } from './raw-client.ts';
 import { collect, revisionsOf, startServer, until } from './support.ts';
@@ -104,7 +105,8 @@ test('a correlation id that is used again while it is being written gets no seco
     },
   });
   const limits = { maxAppendSizeBytes: 1000, appendSizeRule: 'data-only', writeTimeoutMs: 1000 };
-  createBatchAppendCall({ storage: { append }, calls: new OpenCalls(), limits } as never)(call as never);
+  const service = { storage: { append }, calls: new OpenCalls(), limits, authoriser: passThrough };
+  createBatchAppendCall(service as never)(call as never);
   const part = partOf({ correlationId: randomUUID(), stream: 'a', events: [randomUUID()], final: true });
   call.push(part);
   call.push(part);

@@ -10,8 +10,10 @@ const start = async (t: TestContext, maxSizeBytes?: number) => {
   database.exec('create table notes (n integer, padding blob) strict');
   const happened: string[] = [];
   const commits = new GroupCommit(database, {
+    committing: () => undefined,
     committed: () => happened.push('committed'),
     rolledBack: () => happened.push('rolled back'),
+    translated: (error) => error,
     failed: (error) => happened.push(error instanceof Error ? error.message : 'failed'),
   });
   const note = (n: number, sizeBytes = 1) => {

@@ -24,7 +24,7 @@ test('the program says where it is once it is ready, and stops cleanly when told
   assert.equal((await subprocess).exitCode, 0);
   assert.equal((await failed).name, 'Error');
   const left = (await readdir(dataDir)).filter((name) => name !== 'compile-cache');
-  assert.deepEqual(left, ['events.sqlite']);
+  assert.deepEqual(left, ['event-store.acknowledged', 'events.sqlite']);
 });
 
 test('a second start on the same data is refused with one sentence that names program and pid', async (t) => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EventStoreDBClient, LEADER, persistentSubscriptionToStreamSettingsFromDefaults } from '@eventstore/db-client';
+import { EventStoreDBClient, LEADER } from '@eventstore/db-client';
 import featuresGrpc from '@eventstore/db-client/generated/serverfeatures_grpc_pb.js';
 import type { SupportedMethods } from '@eventstore/db-client/generated/serverfeatures_pb.js';
 import sharedPb from '@eventstore/db-client/generated/shared_pb.js';
@@ -8,6 +8,8 @@ import streamsPb from '@eventstore/db-client/generated/streams_pb.js';
 import { credentials, status } from '@grpc/grpc-js';
 import { connectRaw, empty, fromStartOf, readOptions, readRaw, streamNamed } from './raw-client.ts';
 import { collect, happened, startServer } from './support.ts';
+
+const persistentSubscriptions = 'event_store.client.persistent_subscriptions.persistentsubscriptions';
 
 test('the features list exactly what is implemented, in lower case', async (t) => {
   const { server } = await startServer(t);
@@ -27,6 +29,14 @@ test('the features list exactly what is implemented, in lower case', async (t) =
       ['event_store.client.streams.streams', 'batchappend', []],
       ['event_store.client.streams.streams', 'delete', []],
       ['event_store.client.streams.streams', 'tombstone', []],
+      [persistentSubscriptions, 'create', ['stream', 'all']],
+      [persistentSubscriptions, 'update', ['stream', 'all']],
+      [persistentSubscriptions, 'delete', ['stream', 'all']],
+      [persistentSubscriptions, 'read', ['stream', 'all']],
+      [persistentSubscriptions, 'getinfo', ['stream', 'all']],
+      [persistentSubscriptions, 'replayparked', ['stream', 'all']],
+      [persistentSubscriptions, 'list', ['stream', 'all']],
+      [persistentSubscriptions, 'restartsubsystem', []],
       ['event_store.client.gossip.gossip', 'read', []],
       ['event_store.client.server_features.serverfeatures', 'getsupportedmethods', []],
     ],
@@ -45,9 +55,7 @@ test('a client that discovers its cluster finds one leader, where it asked', asy
 test('what is not implemented says so', async (t) => {
   const { client } = await startServer(t);
   await assert.rejects(client.listProjections(), { code: status.UNIMPLEMENTED });
-  const settings = persistentSubscriptionToStreamSettingsFromDefaults();
-  const create = client.createPersistentSubscriptionToStream('order-1', 'group', settings);
-  await assert.rejects(create, { code: status.UNIMPLEMENTED });
+  await assert.rejects(client.restartSubsystem(), { code: status.UNIMPLEMENTED });
 });
 
 test('event ids are given as two numbers to those who ask for that', async (t) => {
@@ -124,4 +132,43 @@ test('$all cannot be written to or deleted', async (t) => {
   await assert.rejects(client.appendToStream('$all', happened(0)), { type: 'access-denied' });
   await assert.rejects(client.deleteStream('$all'), { type: 'access-denied' });
   await assert.rejects(client.tombstoneStream('$all'), { type: 'access-denied' });
+});
+
+test('a read of no events is empty, also of one that starts at the end', async (t) => {
+  const { client, server } = await startServer(t);
+  await client.appendToStream('order-1', happened(0));
+  const stub = connectRaw(t, server.port);
+  assert.deepEqual(await readRaw(stub, readOptions().setStream(fromStartOf('order-1')).setCount('0')), []);
+  const fromEnd = new streamsPb.ReadReq.Options.StreamOptions().setStreamIdentifier(streamNamed('order-1'));
+  assert.deepEqual(await readRaw(stub, readOptions().setStream(fromEnd.setEnd(empty()))), []);
+});
+
+test('counts and positions as large as the protocol allows are no more than everything', async (t) => {
+  const { client, server } = await startServer(t);
+  await client.appendToStream('order-1', happened(0));
+  const stub = connectRaw(t, server.port);
+  const most = String(2n ** 64n - 1n);
+  assert.equal((await readRaw(stub, readOptions().setStream(fromStartOf('order-1')).setCount(most))).length, 1);
+  const end = new streamsPb.ReadReq.Options.Position().setCommitPosition(most).setPreparePosition(most);
+  const all = new streamsPb.ReadReq.Options.AllOptions().setPosition(end);
+  assert.deepEqual(await readRaw(stub, readOptions().setAll(all)), []);
+});
+
+test('an append that a stop cuts off is answered as unavailable: what became of it is unknown', async (t) => {
+  const { server } = await startServer(t);
+  const stub = connectRaw(t, server.port);
+  const { promise: ended, resolve } = Promise.withResolvers<number | undefined>();
+  const call = stub.append((error) => resolve(error?.code));
+  const options = new streamsPb.AppendReq.Options().setStreamIdentifier(streamNamed('order-1')).setAny(empty());
+  const { promise: sent, resolve: whenSent } = Promise.withResolvers<void>();
+  call.write(new streamsPb.AppendReq().setOptions(options), () => whenSent());
+  await sent;
+  await readRaw(stub, readOptions().setStream(fromStartOf('order-1'))); // the server has had its turn
+  await server.close();
+  assert.equal(await ended, status.UNAVAILABLE);
+});
+
+test('who speaks HTTP/1.1 to the port gets an error, not an answer', async (t) => {
+  const { server } = await startServer(t);
+  await assert.rejects(fetch(`http://127.0.0.1:${server.port}/streams/order-1`));
 });

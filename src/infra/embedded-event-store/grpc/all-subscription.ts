@@ -1,6 +1,6 @@
 import type { EventStorage } from '../event-storage.ts';
 import { createDelivery } from './link-resolver.ts';
-import type { ReadFrom, ReadRequest } from './read-request.ts';
+import type { AuthorisedRead, ReadFrom } from './read-request.ts';
 import { caughtUpResponse, checkpointResponse, eventResponse } from './read-response.ts';
 import type { ResponseStream } from './response-stream.ts';
 import { nextTurn } from './turn.ts';
@@ -46,7 +46,7 @@ const everything = () => true;
 /** Follows the log: see `followStream`. Ends only by throwing, with the call. */
 export const followAll = async (
   storage: EventStorage,
-  request: ReadRequest,
+  request: AuthorisedRead,
   out: ResponseStream,
   wakeUp: WakeUp,
 ): Promise<never> => {

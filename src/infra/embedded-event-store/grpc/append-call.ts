@@ -3,6 +3,7 @@ import type { AppendReq, AppendResp } from '@eventstore/db-client/generated/stre
 import streams from '@eventstore/db-client/generated/streams_pb.js';
 import { type ServerReadableStream, type sendUnaryData, status } from '@grpc/grpc-js';
 import type { WriteOutcome } from '../event-writer.ts';
+import { type Caller, requireAccess } from '../security/authoriser.ts';
 import { readExpectedRevision } from './expectation.ts';
 import { ProposedAppend } from './proposed-append.ts';
 import { invalidArgument, RpcError, streamDeleted, toRpcError } from './rpc-error.ts';
@@ -32,8 +33,14 @@ const conflictOf = (actualRevision: number, options: AppendReq.Options): AppendR
   return new streams.AppendResp().setWrongExpectedVersion(conflict);
 };
 
-const commit = async (service: Service, options: AppendReq.Options, proposed: ProposedAppend): Promise<AppendResp> => {
+const commit = async (
+  service: Service,
+  caller: Caller,
+  options: AppendReq.Options,
+  proposed: ProposedAppend,
+): Promise<AppendResp> => {
   const streamName = readWritableStreamName(options.getStreamIdentifier());
+  requireAccess(caller, 'write', streamName);
   const expected = readExpectedRevision(options);
   const outcome = await service.storage.append({ streamName, expected, events: proposed.events }, proposed.sizeBytes);
   switch (outcome.kind) {
@@ -61,6 +68,8 @@ export const createAppendCall =
     };
     // An append cut off by a stop has an unknown fate: UNAVAILABLE says so.
     const close = service.calls.add(({ details }) => answer(new RpcError(status.UNAVAILABLE, details), null));
+    const caller = service.authoriser.identify(call.metadata);
+    caller.catch((error: unknown) => answer(error, null));
     call.on('data', (request: AppendReq) => {
       if (answered) return;
       try {
@@ -74,10 +83,13 @@ export const createAppendCall =
     call.on('cancelled', () => answer(new RpcError(status.CANCELLED, 'Cancelled.'), null));
     call.on('end', () => {
       if (answered || call.cancelled) return;
-      if (!options) return answer(invalidArgument('The append has no options.'), null);
-      commit(service, options, proposed).then(
-        (response) => answer(null, response),
-        (error: unknown) => answer(error, null),
-      );
+      const sent = options;
+      if (!sent) return answer(invalidArgument('The append has no options.'), null);
+      caller
+        .then((known) => commit(service, known, sent, proposed))
+        .then(
+          (response) => answer(null, response),
+          (error: unknown) => answer(error, null),
+        );
     });
   };

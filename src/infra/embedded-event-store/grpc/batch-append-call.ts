@@ -1,6 +1,7 @@
 import type { BatchAppendReq } from '@eventstore/db-client/generated/streams_pb.js';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { StorageClosed } from '../group-commit.ts';
+import { type Caller, requireAccess } from '../security/authoriser.ts';
 import { batchAppendDone, batchAppendFailed, batchAppendTimedOut } from './batch-append-response.ts';
 import { readExpectedRevision } from './expectation.ts';
 import { ProposedAppend } from './proposed-append.ts';
@@ -26,6 +27,7 @@ type OpenRequest = Readonly<{
 class BatchAppendSession {
   readonly #call: Call;
   readonly #service: Service;
+  readonly #caller: Promise<Caller>;
   readonly #open = new Map<string, OpenRequest>();
   readonly #committing = new Set<string>();
   #ended = false;
@@ -34,6 +36,8 @@ class BatchAppendSession {
   constructor(service: Service, call: Call) {
     this.#service = service;
     this.#call = call;
+    this.#caller = service.authoriser.identify(call.metadata);
+    this.#caller.catch((error: unknown) => this.close(toRpcError(error)));
   }
 
   receive(part: BatchAppendReq): void {
@@ -105,6 +109,7 @@ class BatchAppendSession {
 
   async #append(options: BatchAppendReq.Options, { events, sizeBytes }: ProposedAppend) {
     const streamName = readWritableStreamName(options.getStreamIdentifier());
+    requireAccess(await this.#caller, 'write', streamName);
     const expected = readExpectedRevision({
       hasRevision: () => options.hasStreamPosition(),
       getRevision: () => options.getStreamPosition(),

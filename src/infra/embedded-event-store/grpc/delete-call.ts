@@ -4,6 +4,7 @@ import streams from '@eventstore/db-client/generated/streams_pb.js';
 import type { ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js';
 import type { WriteOutcome } from '../event-writer.ts';
 import type { ExpectedRevision } from '../expected-revision.ts';
+import { type Caller, requireAccess } from '../security/authoriser.ts';
 import { expectedVersionOf, readExpectedRevision } from './expectation.ts';
 import { invalidArgument, streamDeleted, toRpcError, wrongExpectedVersion } from './rpc-error.ts';
 import type { Service } from './service.ts';
@@ -13,11 +14,14 @@ type Write = (streamName: string, expected: ExpectedRevision) => Promise<WriteOu
 
 /** Returns the position of what was written; throws `RpcError`. */
 const perform = async (
+  caller: Promise<Caller>,
   options: DeleteReq.Options | TombstoneReq.Options | undefined,
   write: Write,
 ): Promise<number | undefined> => {
+  const known = await caller;
   if (!options) throw invalidArgument('The request has no options.');
   const streamName = readWritableStreamName(options.getStreamIdentifier());
+  requireAccess(known, 'delete', streamName);
   const outcome = await write(streamName, readExpectedRevision(options));
   switch (outcome.kind) {
     case 'written':
@@ -30,9 +34,9 @@ const perform = async (
 };
 
 export const createDeleteCall =
-  ({ storage }: Service) =>
+  ({ storage, authoriser }: Service) =>
   (call: ServerUnaryCall<DeleteReq, DeleteResp>, callback: sendUnaryData<DeleteResp>): void => {
-    perform(call.request.getOptions(), storage.delete).then(
+    perform(authoriser.identify(call.metadata), call.request.getOptions(), storage.delete).then(
       (position) => {
         const at = new streams.DeleteResp.Position();
         at.setCommitPosition(String(position)).setPreparePosition(String(position));
@@ -44,9 +48,9 @@ export const createDeleteCall =
   };
 
 export const createTombstoneCall =
-  ({ storage }: Service) =>
+  ({ storage, authoriser }: Service) =>
   (call: ServerUnaryCall<TombstoneReq, TombstoneResp>, callback: sendUnaryData<TombstoneResp>): void => {
-    perform(call.request.getOptions(), storage.tombstone).then(
+    perform(authoriser.identify(call.metadata), call.request.getOptions(), storage.tombstone).then(
       (position) => {
         const at = new streams.TombstoneResp.Position();
         at.setCommitPosition(String(position)).setPreparePosition(String(position));

@@ -9,10 +9,9 @@ export type EventFilter = Readonly<{
 
 const defaultWindow = 32;
 
-const createMatcher = (expression: ReadReq.Options.FilterOptions.Expression): ((text: string) => boolean) => {
-  const regex = expression.getRegex();
+/** Throws `RpcError`. */
+export const createMatcher = (regex: string, prefixes: readonly string[]): ((text: string) => boolean) => {
   if (regex === '') {
-    const prefixes = expression.getPrefixList();
     return (text) => prefixes.some((prefix) => text.startsWith(prefix));
   }
   try {
@@ -30,7 +29,7 @@ export const readEventFilter = (options: ReadReq.Options.FilterOptions, subscrip
   if (!expression) throw invalidArgument('The filter says neither stream names nor event types.');
   const multiplier = options.getCheckpointintervalmultiplier();
   if (subscription && multiplier === 0) throw invalidArgument('The checkpoint interval of a filter must not be 0.');
-  const matchesText = createMatcher(expression);
+  const matchesText = createMatcher(expression.getRegex(), expression.getPrefixList());
   return {
     matches: byStream ? (streamName) => matchesText(streamName) : (_streamName, type) => matchesText(type),
     checkpointEvery: multiplier * (options.hasMax() ? options.getMax() : defaultWindow),

@@ -1,7 +1,7 @@
 import type { Direction, EventReader, Range, StoredEvent } from '../event-reader.ts';
 import type { EventStorage } from '../event-storage.ts';
 import { createDelivery } from './link-resolver.ts';
-import type { ReadFrom, ReadRequest } from './read-request.ts';
+import type { AuthorisedRead, ReadFrom } from './read-request.ts';
 import { eventResponse, streamNotFoundResponse } from './read-response.ts';
 import type { ResponseStream } from './response-stream.ts';
 import { streamDeleted } from './rpc-error.ts';
@@ -15,7 +15,7 @@ const rest = ({ from, to }: Range, lastRead: number, direction: Direction): Rang
 
 const deliver = async (
   storage: EventStorage,
-  request: ReadRequest,
+  request: AuthorisedRead,
   out: ResponseStream,
   { range, readPage }: Readonly<{ range: Range; readPage: ReadPage }>,
 ): Promise<void> => {
@@ -64,7 +64,11 @@ const streamPages = (reader: EventReader, streamName: string, direction: Directi
 };
 
 /** Reads what is there now, up to the asked-for count, and ends. What is appended meanwhile is not waited for. */
-export const readFinite = async (storage: EventStorage, request: ReadRequest, out: ResponseStream): Promise<void> => {
+export const readFinite = async (
+  storage: EventStorage,
+  request: AuthorisedRead,
+  out: ResponseStream,
+): Promise<void> => {
   const { reader } = storage;
   const { target, direction, from, filter } = request;
   if (target.kind === 'all') {

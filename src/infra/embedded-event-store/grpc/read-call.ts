@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto';
 import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js';
 import type { ServerWritableStream } from '@grpc/grpc-js';
 import type { EventStorage } from '../event-storage.ts';
+import { requireAccess } from '../security/authoriser.ts';
 import { followAll } from './all-subscription.ts';
 import { readFinite } from './finite-read.ts';
-import { type ReadRequest, readReadRequest } from './read-request.ts';
+import { type AuthorisedRead, readReadRequest } from './read-request.ts';
 import { confirmationResponse } from './read-response.ts';
 import { ResponseStream, StreamEnded } from './response-stream.ts';
 import { streamDeleted, toRpcError } from './rpc-error.ts';
@@ -14,7 +15,7 @@ import { WakeUp } from './wake-up.ts';
 
 const subscribe = async (
   storage: EventStorage,
-  request: ReadRequest,
+  request: AuthorisedRead,
   out: ResponseStream,
   signal: AbortSignal,
 ): Promise<void> => {
@@ -36,7 +37,7 @@ const subscribe = async (
 
 /** Read: a bounded read or a subscription, of one stream or of $all. */
 export const createReadCall =
-  ({ storage, calls }: Service) =>
+  ({ storage, calls, authoriser }: Service) =>
   (call: ServerWritableStream<ReadReq, Uint8Array>): void => {
     const ended = new AbortController();
     const end = () => ended.abort();
@@ -47,7 +48,10 @@ export const createReadCall =
       call.emit('error', error);
     });
     const serve = async () => {
-      const request = readReadRequest(call.request);
+      const caller = await authoriser.identify(call.metadata);
+      const asked = readReadRequest(call.request);
+      requireAccess(caller, 'read', asked.target.kind === 'all' ? '$all' : asked.target.streamName);
+      const request = { ...asked, mayRead: (streamName: string) => caller.may('read', streamName) };
       const out = new ResponseStream(call, ended.signal);
       if (request.subscription) await subscribe(storage, request, out, ended.signal);
       else await readFinite(storage, request, out);

@@ -21,6 +21,9 @@ export type ReadRequest = Readonly<{
   filter?: EventFilter;
 }>;
 
+/** With what the caller may see besides: a link may lead to a stream that is closed to them. */
+export type AuthorisedRead = ReadRequest & Readonly<{ mayRead: (streamName: string) => boolean }>;
+
 /** Clients write "as far as possible" as 2^64 - 1; no log gets near it. */
 const clamp = (decimal: string): number => Math.min(Number(decimal), Number.MAX_SAFE_INTEGER);
 

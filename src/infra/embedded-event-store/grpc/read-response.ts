@@ -10,13 +10,16 @@ export type DeliveredEvent = Readonly<{ event?: Uint8Array; link?: Uint8Array; p
 const recordField = (field: number, record: Uint8Array | undefined): readonly Uint8Array[] =>
   record ? [headerField(field, record.length), record] : [];
 
-/** Copies the stored bytes once, between the headers that say what they are. */
-export const eventResponse = ({ event, link, position }: DeliveredEvent): Buffer => {
-  const chunks = [
-    ...recordField(readEvent.event, event),
-    ...recordField(readEvent.link, link),
-    varintField(readEvent.position, position),
-  ];
+/** The fields of a ReadEvent, the same in each service that has one: the stored bytes between headers. */
+export const readEventFields = ({ event, link, position }: DeliveredEvent): readonly Uint8Array[] => [
+  ...recordField(readEvent.event, event),
+  ...recordField(readEvent.link, link),
+  varintField(readEvent.position, position),
+];
+
+/** Copies the stored bytes once. */
+export const eventResponse = (delivered: DeliveredEvent): Buffer => {
+  const chunks = readEventFields(delivered);
   const sizeBytes = chunks.reduce((sum, { length }) => sum + length, 0);
   return message(headerField(response.event, sizeBytes), ...chunks);
 };

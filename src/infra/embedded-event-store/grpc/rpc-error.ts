@@ -1,4 +1,5 @@
 import { Metadata, status } from '@grpc/grpc-js';
+import { StoreDamaged } from '../damage.ts';
 import { StorageClosed, StorageFull } from '../group-commit.ts';
 
 type Trailers = Readonly<Record<string, string>>;
@@ -68,6 +69,7 @@ export const invalidArgument = (details: string): RpcError => new RpcError(statu
 export const toRpcError = (error: unknown): RpcError => {
   if (error instanceof RpcError) return error;
   if (error instanceof StorageClosed) return new RpcError(status.UNAVAILABLE, error.message);
+  if (error instanceof StoreDamaged) return new RpcError(status.DATA_LOSS, asciiOnly(error.message));
   if (error instanceof StorageFull) return new RpcError(status.RESOURCE_EXHAUSTED, error.message);
   return new RpcError(status.INTERNAL, error instanceof Error ? error.message : 'Unexpected error.');
 };

@@ -7,12 +7,21 @@ import type { ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js';
 const emulatedVersion = '24.2.0';
 
 const streamsService = 'event_store.client.streams.streams';
+const persistentSubscriptions = 'event_store.client.persistent_subscriptions.persistentsubscriptions';
 const supported: readonly (readonly [service: string, method: string, features: string[]])[] = [
   [streamsService, 'read', ['position', 'events']],
   [streamsService, 'append', []],
   [streamsService, 'batchappend', []],
   [streamsService, 'delete', []],
   [streamsService, 'tombstone', []],
+  [persistentSubscriptions, 'create', ['stream', 'all']],
+  [persistentSubscriptions, 'update', ['stream', 'all']],
+  [persistentSubscriptions, 'delete', ['stream', 'all']],
+  [persistentSubscriptions, 'read', ['stream', 'all']],
+  [persistentSubscriptions, 'getinfo', ['stream', 'all']],
+  [persistentSubscriptions, 'replayparked', ['stream', 'all']],
+  [persistentSubscriptions, 'list', ['stream', 'all']],
+  [persistentSubscriptions, 'restartsubsystem', []],
   ['event_store.client.gossip.gossip', 'read', []],
   ['event_store.client.server_features.serverfeatures', 'getsupportedmethods', []],
 ];

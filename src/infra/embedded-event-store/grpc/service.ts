@@ -1,4 +1,5 @@
 import type { EventStorage } from '../event-storage.ts';
+import type { Authoriser } from '../security/authoriser.ts';
 import type { OpenCalls } from './open-calls.ts';
 import type { AppendSizeRule } from './proposed-event.ts';
 
@@ -9,4 +10,9 @@ export type AppendLimits = Readonly<{
 }>;
 
 /** What every handler of a call works with. */
-export type Service = Readonly<{ storage: EventStorage; calls: OpenCalls; limits: AppendLimits }>;
+export type Service = Readonly<{
+  storage: EventStorage;
+  calls: OpenCalls;
+  limits: AppendLimits;
+  authoriser: Authoriser;
+}>;

@@ -2,7 +2,7 @@ import type { EventReader, StoredEvent } from '../event-reader.ts';
 import type { EventStorage } from '../event-storage.ts';
 import { tombstoneRevision } from '../recorded-event.ts';
 import { createDelivery } from './link-resolver.ts';
-import type { ReadFrom, ReadRequest } from './read-request.ts';
+import type { AuthorisedRead, ReadFrom } from './read-request.ts';
 import { caughtUpResponse, eventResponse } from './read-response.ts';
 import type { ResponseStream } from './response-stream.ts';
 import { streamDeleted } from './rpc-error.ts';
@@ -31,7 +31,7 @@ const nextPage = (reader: EventReader, streamName: string, after: number, live: 
  */
 export const followStream = async (
   { reader }: EventStorage,
-  request: ReadRequest & Readonly<{ target: { kind: 'stream'; streamName: string } }>,
+  request: AuthorisedRead & Readonly<{ target: { kind: 'stream'; streamName: string } }>,
   out: ResponseStream,
   wakeUp: WakeUp,
 ): Promise<never> => {

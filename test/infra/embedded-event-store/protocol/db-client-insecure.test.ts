@@ -1,0 +1,12 @@
+import { proveAppends } from './appends.ts';
+import { dbClient } from './db-client.ts';
+import { proveDeletions } from './deletions.ts';
+import { openLane } from './lane.ts';
+import { proveReads } from './reads.ts';
+import { proveSubscriptions } from './subscriptions.ts';
+
+const lane = await openLane('insecure', dbClient);
+proveSubscriptions(lane);
+proveAppends(lane);
+proveDeletions(lane);
+proveReads(lane);
