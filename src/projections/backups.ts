@@ -1,7 +1,8 @@
 import { type ExpressionBuilder, sql } from 'kysely';
-import type { BackupEvent, BackupEventOf } from '#domain/backup/events.ts';
+import type { BackupEvent, BackupEventOf, TelemetrySummary } from '#domain/backup/events.ts';
 import { diskBackupIdOf } from '#domain/backup/ids.ts';
 import type { ProgressReported, TelemetryEvent } from '#domain/telemetry/events.ts';
+import { backupTables } from './backup-tables.ts';
 import type { Handler, Projected, Projection, ReadModelDb, Statement } from './projection.ts';
 import type { ReadModel } from './read-model.ts';
 
@@ -15,13 +16,14 @@ const disk = (db: ReadModelDb, { backupId, diskIndex }: Readonly<{ backupId: str
 
 const disksOf = (db: ReadModelDb, backupId: string) => db.updateTable('backup_disks').where('backup_id', '=', backupId);
 
-const counter = 'backup_disk_id';
+/** What the numbers of disks are counted by. */
+export const counter = 'backup_disk_id';
 
 const started = ({ data, position }: On<'BackupStarted'>, db: ReadModelDb): readonly Statement[] => {
   const { backupId, at, disks } = data;
   const numberOf = (place: number) => (eb: ExpressionBuilder<ReadModel, 'backup_disks'>) =>
     eb
-      .selectFrom('counters')
+      .selectFrom('backup_counters')
       .select(sql<number>`last - ${disks.length} + ${place + 1}`.as('number'))
       .where('name', '=', counter);
   return [
@@ -44,9 +46,11 @@ const started = ({ data, position }: On<'BackupStarted'>, db: ReadModelDb): read
       ...{ created_at: at, started_at: at, last_activity_at: at, closed: false, position: position.toString() },
     }),
     db
-      .insertInto('counters')
+      .insertInto('backup_counters')
       .values({ name: counter, last: disks.length })
-      .onConflict((conflict) => conflict.column('name').doUpdateSet({ last: sql`counters.last + ${disks.length}` })),
+      .onConflict((conflict) =>
+        conflict.column('name').doUpdateSet({ last: sql`backup_counters.last + ${disks.length}` }),
+      ),
     db.insertInto('backup_disks').values(
       disks.map((each, place) => ({
         backup_disk_id: numberOf(place) as never,
@@ -170,8 +174,42 @@ const snapshot = (db: ReadModelDb, { jobId, at, progress }: ProgressReported['da
       and not exists (select 1 from job_telemetry_snapshots
         where job_id = ${jobId} and timestamp > ${at}::timestamptz - interval '30 seconds')
   `;
-  return { execute: () => insert.execute(db) };
+  return { compile: () => insert.compile(db) };
 };
+
+/**
+ * What the last report had left in the rows, once more: the report itself is truncated with the job's end, and whoever
+ * builds the tables anew without it comes to the same rows.
+ */
+const lastReport = (backupId: string, { last, lastAt }: TelemetrySummary, db: ReadModelDb): readonly Statement[] => [
+  db
+    .updateTable('backup_jobs')
+    .set({
+      ...{ transfer_speed_bps: last.speedBps, last_telemetry_at: lastAt },
+      last_activity_at: sql`greatest(last_activity_at, ${lastAt}::timestamptz)`,
+    })
+    .where('backup_id', '=', backupId),
+  db
+    .updateTable('backup_jobs')
+    .set({ current_phase: last.phase, bytes_transferred: last.bytesTransferred, total_bytes: last.totalBytes })
+    .set({ progress_percent: last.percent })
+    .where('backup_id', '=', backupId)
+    .where('status', '=', 'failed'),
+  ...last.disks.flatMap((each) => {
+    const row = disk(db, { backupId, diskIndex: each.index });
+    const { bytesTransferred, percent, totalBytes } = each;
+    return [
+      row.set({ bytes_transferred: bytesTransferred, progress_percent: percent }).where('status', '=', 'failed'),
+      // It was complete before the job failed, and the event that said so may have told no bytes.
+      row
+        .set({ bytes_transferred: sql`greatest(bytes_transferred, ${bytesTransferred})` })
+        .where('status', '=', 'completed')
+        .where('backup_id', 'in', db.selectFrom('backup_jobs').select('backup_id').where('status', '=', 'failed')),
+      // Not what an earlier report had said of a disk that was complete when the last one came: that one is gone.
+      row.set({ total_bytes: sql`greatest(bytes_transferred, ${totalBytes})` }),
+    ];
+  }),
+];
 
 const removed = ({ data }: On<'BackupRemoved'>, db: ReadModelDb): readonly Statement[] => [
   db.deleteFrom('backup_disks').where('backup_id', '=', data.backupId),
@@ -182,7 +220,7 @@ const removed = ({ data }: On<'BackupRemoved'>, db: ReadModelDb): readonly State
 /** Backups and their disks as people see them; progress included. */
 export const backupsProjection: Projection<BackupEvent | TelemetryEvent> = {
   name: 'backups.v1',
-  tables: ['job_telemetry_snapshots', 'backup_disks', 'backup_jobs', 'vm_backup_contexts'],
+  tables: backupTables,
   on: {
     BackupStarted: started,
     DiskImageCreated: () => [],
@@ -226,6 +264,7 @@ export const backupsProjection: Projection<BackupEvent | TelemetryEvent> = {
     BackupFailed: failed,
     DiskImageDeleted: () => [],
     BackupClosed: ({ data, position }, db) => [
+      ...(data.telemetry ? lastReport(data.backupId, data.telemetry, db) : []),
       job(db, data.backupId, position).set({
         closed: true,
         // A job may be closed twice (a late change id); its profile is made once.

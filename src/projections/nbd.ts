@@ -4,7 +4,7 @@ import { exportIdFor } from '#domain/backup/ids.ts';
 import type { NbdExportEvent } from '#domain/nbd-export/nbd-export.ts';
 import type { NbdPortsEvent, PortLease } from '#domain/nbd-ports/nbd-ports.ts';
 import { idFromStream } from '#domain/streams.ts';
-import type { Projection, ReadModelDb, Statement } from './projection.ts';
+import type { Projection, ReadModelDb, Statement, Tables } from './projection.ts';
 import type { NbdExportTable, NbdPortTable } from './read-model.ts';
 
 export type NbdPortRow = Selectable<NbdPortTable>;
@@ -32,10 +32,24 @@ const deleteExport = (db: ReadModelDb, exportId: string): readonly Statement[] =
 
 type Events = NbdPortsEvent | NbdExportEvent | Extract<BackupEvent, { type: `DiskExport${string}` }>;
 
+const tables: Tables = {
+  nbd_port_allocations: [
+    `create table nbd_port_allocations (
+    storage_node text not null, port integer not null, job_id text not null, export_name text not null,
+    allocated_at timestamptz not null, expires_at timestamptz not null, primary key (storage_node, port))`,
+  ],
+  qemu_nbd_processes: [
+    `create table qemu_nbd_processes (
+    export_id text primary key, export_name text not null, port integer not null, qcow2_path text not null,
+    pid integer not null, read_only boolean not null, shared_connections integer not null, backup_id text,
+    started_at timestamptz not null)`,
+  ],
+};
+
 /** Which ports are leased and which exports run, for backups and for exports started by hand. */
 export const nbdProjection: Projection<Events> = {
   name: 'nbd.v1',
-  tables: ['nbd_port_allocations', 'qemu_nbd_processes'],
+  tables,
   on: {
     NbdPortsAllocated: ({ data, stream }, db) => insertLeases(db, stream, data.leases),
     NbdPortsReleased: ({ data, stream }, db) => [

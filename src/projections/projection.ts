@@ -1,42 +1,54 @@
-import type { Kysely } from 'kysely';
+import type { CompiledQuery, Kysely } from 'kysely';
 import type { DomainEvent } from '#domain/decider.ts';
+import type { EventMetadata } from '#domain/recorded-event.ts';
 import type { ReadModel } from './read-model.ts';
+
+// A new read model is one file here and one line in the list of src/composition/read-model.ts:
+// - its rows' types are added to `ReadModel` (read-model.ts),
+// - its `tables` hold the statements that create them: `create table` first, then its indexes, all with plain names. There
+//   is no migration: tables, name and statements make the fingerprint by which a generation is known, so a changed or new
+//   view is built from the first event, beside the one of the version that runs,
+// - what it counts with (numbers handed out in log order) is in a table of its own, so that a rebuild begins at nothing.
 
 /** A recorded event as a projection sees it. */
 export type Projected<E extends DomainEvent> = Readonly<{
   data: E['data'];
+  id: string;
+  metadata: EventMetadata;
   stream: string;
   revision: bigint;
   position: bigint;
   recordedAt: string;
 }>;
 
-/** A kysely query that has not run yet. */
-export type Statement = Readonly<{ execute(): Promise<unknown> }>;
+/** A kysely query that has not run yet; a raw one is given its database: `{ compile: () => query.compile(db) }`. */
+export type Statement = Readonly<{ compile(): CompiledQuery }>;
 
 export type ReadModelDb = Kysely<ReadModel>;
 
 /** Pure: builds statements; the runner alone executes them, in order, in one transaction with the checkpoint. */
 export type Handler<E extends DomainEvent> = (event: Projected<E>, db: ReadModelDb) => readonly Statement[];
 
+/** The statements that create each table, its indexes included. */
+export type Tables = Readonly<Partial<Record<keyof ReadModel, readonly string[]>>>;
+
 /**
- * One read model. A changed view gets a new name (`.v2`) and is rebuilt from the first event. Handlers touch their own
- * tables only, and an event arrives exactly once, in log order.
+ * One read model. A view whose rows come out differently gets a new name (`.v2`) and is built from the first event.
+ * Handlers touch their own tables only, and an event arrives exactly once, in log order.
  */
 export type Projection<E extends DomainEvent = DomainEvent> = Readonly<{
   name: string;
-  /** Emptied before a rebuild; children before parents. */
-  tables: readonly (keyof ReadModel)[];
+  tables: Tables;
   on: { readonly [Type in E['type']]: Handler<Extract<E, { type: Type }>> };
 }>;
 
 /** What the runner works with: the dispatch by name has lost the event's type. */
 export type AnyProjection = Readonly<{
   name: string;
-  tables: readonly (keyof ReadModel)[];
+  tables: Tables;
   on: Readonly<Record<string, Handler<DomainEvent>>>;
 }>;
 
 /** Forgets the event types of a projection, for the runner's list. */
-export const anyProjection = (projection: Readonly<{ name: string; tables: AnyProjection['tables']; on: object }>) =>
+export const anyProjection = (projection: Readonly<{ name: string; tables: Tables; on: object }>) =>
   projection as AnyProjection;

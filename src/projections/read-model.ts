@@ -2,6 +2,11 @@ import type { ColumnType, Generated, JSONColumnType } from 'kysely';
 import type { Performance } from '#domain/backup/events.ts';
 import type { LocalConfig } from '#domain/repository/config.ts';
 import type { BackupType } from '#domain/restore-points/events.ts';
+import type { AuditEntryTable } from './audit.ts';
+import type { DiskRestoreTable } from './disk-restores.ts';
+import type { EventIndexTable } from './event-index.ts';
+import type { HistoryJobTable, HistoryVmTable } from './history-index.ts';
+import type { RestoreMountTable } from './restore-mounts.ts';
 
 /** `bigint` columns arrive as strings from the driver; the connection's type parser turns them into numbers. */
 type Int8 = ColumnType<number, number | string, number | string>;
@@ -10,10 +15,50 @@ type Time = string;
 type TimeOrNull = string | null;
 
 export type CheckpointTable = {
+  /** The generation's schema. */
   projection: string;
   /** Log positions exceed 2^53 on a real cluster: text in the program, numeric in the table. */
   position: string;
+  /** How many of its streams are parked. */
+  parked: Generated<number>;
   updated_at: ColumnType<Time, never, unknown>;
+};
+
+/**
+ * A stream whose events a projection does not apply any more, since one could not be applied. The events that wait are not
+ * copied: they are those of the stream from the head to the last revision.
+ */
+export type ParkedStreamTable = {
+  /** The generation's schema. */
+  projection: string;
+  stream: string;
+  head_revision: string;
+  head_position: string;
+  event_id: string;
+  event_type: string;
+  error: string;
+  /** When the event that could not be applied was recorded. */
+  recorded_at: Time;
+  parked_at: ColumnType<Time, unknown, unknown>;
+  attempts: number;
+  /** Events that wait behind it. */
+  waiting: number;
+  last_revision: string;
+};
+
+/** The newest rebuild, of whichever hub; one row. */
+export type RebuildTable = {
+  id: string;
+  state: 'running' | 'completed' | 'failed' | 'cancelled';
+  projections: JSONColumnType<readonly string[]>;
+  requested_by: string;
+  started_at: ColumnType<Time, unknown, unknown>;
+  ended_at: ColumnType<TimeOrNull, unknown, unknown>;
+  events_done: Int8;
+  position: string;
+  head: string;
+  error: string | null;
+  cancel_requested: boolean;
 };
 
 /** Numbers that a projection hands out in log order: the same after a rebuild. */
@@ -203,16 +248,25 @@ export type SessionTable = { token_sha256: string; subject: string; opened_at: T
 /** All tables of the read side; every row follows from events. */
 export type ReadModel = {
   checkpoints: CheckpointTable;
-  counters: CounterTable;
+  parked_streams: ParkedStreamTable;
+  rebuilds: RebuildTable;
   backup_jobs: BackupJobTable;
   backup_disks: BackupDiskTable;
   vm_backup_contexts: VmBackupContextTable;
   job_telemetry_snapshots: TelemetrySnapshotTable;
+  /** Numbers of disks. */
+  backup_counters: CounterTable;
   nbd_port_allocations: NbdPortTable;
   qemu_nbd_processes: NbdExportTable;
+  restore_mounts: RestoreMountTable;
+  disk_restores: DiskRestoreTable;
   backup_repositories: RepositoryTable;
   vm_contexts: VmContextTable;
   vm_disks: VmDiskTable;
   vmware_credentials: CredentialTable;
   sessions: SessionTable;
+  audit_entries: AuditEntryTable;
+  event_index: EventIndexTable;
+  history_jobs: HistoryJobTable;
+  history_vms: HistoryVmTable;
 };

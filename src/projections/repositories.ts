@@ -1,12 +1,22 @@
 import type { LocalConfig } from '#domain/repository/config.ts';
 import type { RepositoryEvent } from '#domain/repository/repository.ts';
-import type { RepositoryStorageEvent } from '#domain/repository/storage.ts';
-import type { Projection, ReadModelDb } from './projection.ts';
+import type { RepositoryStorageEvent, StorageMeasured } from '#domain/repository/storage.ts';
+import type { Projection, ReadModelDb, Tables } from './projection.ts';
+
+const tables: Tables = {
+  backup_repositories: [
+    `create table backup_repositories (
+    repository_id text primary key, name text not null, type text not null, enabled boolean not null,
+    config jsonb not null, is_immutable boolean not null, min_retention_days integer not null, removing boolean not null,
+    created_at timestamptz not null, updated_at timestamptz not null, total_bytes bigint, used_bytes bigint,
+    available_bytes bigint, last_check_at timestamptz)`,
+  ],
+};
 
 /** Where backups may go, and how full each was when it was last measured. */
 export const repositoriesProjection: Projection<RepositoryEvent | RepositoryStorageEvent> = {
   name: 'repositories.v1',
-  tables: ['backup_repositories'],
+  tables,
   on: {
     RepositoryAdded: ({ data }, db) => [
       db.insertInto('backup_repositories').values({
@@ -87,6 +97,18 @@ export const repositoryQueries = (db: ReadModelDb) => ({
       .select(({ fn }) => fn.countAll<number>().as('count'))
       .executeTakeFirstOrThrow();
     return count;
+  },
+
+  /** As it was measured last; undefined for one that is unknown. */
+  storageOf: async (repositoryId: string): Promise<StorageMeasured | undefined> => {
+    const row = await db
+      .selectFrom('backup_repositories')
+      .select(['total_bytes', 'used_bytes', 'available_bytes', 'last_check_at'])
+      .where('repository_id', '=', repositoryId)
+      .executeTakeFirst();
+    if (!row?.last_check_at) return undefined;
+    const space = { totalBytes: row.total_bytes ?? 0, usedBytes: row.used_bytes ?? 0 };
+    return { repositoryId, ...space, availableBytes: row.available_bytes ?? 0, at: row.last_check_at };
   },
 
   /** Ids of repositories whose removal has begun and was not settled. */

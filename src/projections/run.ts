@@ -1,6 +1,11 @@
 import type { RecordedEvent } from '#domain/recorded-event.ts';
 import { applyBatch, readCheckpoints } from './apply.ts';
-import type { EventSource, SourceItem } from './ports.ts';
+import { readDecisions } from './decisions.ts';
+import { liveGenerations } from './generation.ts';
+import { ensureGenerations } from './generations.ts';
+import { pause } from './pause.ts';
+import type { EventSource, ReadStream, SourceItem } from './ports.ts';
+import { PreparedStatements } from './prepared.ts';
 import type { AnyProjection, ReadModelDb } from './projection.ts';
 
 export type ProjectionStatus = Readonly<{
@@ -28,6 +33,7 @@ export interface ProjectionRunner {
 
 type Deps = Readonly<{
   source: EventSource;
+  readStream: ReadStream;
   db: ReadModelDb;
   projections: readonly AnyProjection[];
   onProblem: (error: unknown) => void;
@@ -39,14 +45,6 @@ type Waiter = Readonly<{ position: bigint; resolve: (passed: boolean) => void }>
 
 const retryDelayMs = { first: 100, max: 5_000 };
 
-/** Resolves after the time or with the signal. */
-const pause = (durationMs: number, signal: AbortSignal): Promise<void> => {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, durationMs);
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  return promise.finally(() => clearTimeout(timer));
-};
-
 /**
  * One ordered pipeline for all projections: what the log has is taken in batches (many events while catching up, one when
  * live), each batch is one transaction. On an error it subscribes again from the stored checkpoint; it never skips.
@@ -54,6 +52,8 @@ const pause = (durationMs: number, signal: AbortSignal): Promise<void> => {
 export const runProjections = (deps: Deps, signal: AbortSignal): ProjectionRunner => {
   let status: ProjectionStatus = { position: 0n, caughtUp: false, problem: null, appliedEventAt: null };
   let waiters: Waiter[] = [];
+  const generations = liveGenerations(deps.projections);
+  const prepared = new PreparedStatements();
   const reached = Promise.withResolvers<void>();
 
   const advance = (item: SourceItem): void => {
@@ -72,11 +72,14 @@ export const runProjections = (deps: Deps, signal: AbortSignal): ProjectionRunne
   };
 
   const follow = async (): Promise<void> => {
-    const checkpoints = await readCheckpoints(deps.db, deps.projections);
+    await ensureGenerations(deps.db, generations);
+    const checkpoints = await readCheckpoints(deps.db, generations);
+    const decisions = await readDecisions(deps.readStream, deps.projections);
+    const target = { db: deps.db, generations, readStream: deps.readStream, decisions, prepared };
     const from = [...checkpoints.values()].reduce((least, position) => (position < least ? position : least));
     status = { ...status, position: from };
     for await (const item of deps.source.subscribe(from, {}, signal)) {
-      if (item.kind === 'events') await applyBatch(deps.db, deps.projections, item);
+      if (item.kind === 'events') await applyBatch(target, item);
       advance(item);
     }
   };

@@ -1,11 +1,18 @@
 import type { SessionEvent } from '#domain/session/events.ts';
 import { idFromStream } from '#domain/streams.ts';
-import type { Projection, ReadModelDb } from './projection.ts';
+import type { Projection, ReadModelDb, Tables } from './projection.ts';
+
+const tables: Tables = {
+  sessions: [
+    `create table sessions (
+    token_sha256 text primary key, subject text not null, opened_at timestamptz not null, expires_at timestamptz not null)`,
+  ],
+};
 
 /** Open logins, by the hash of their token. */
 export const sessionsProjection: Projection<SessionEvent> = {
   name: 'sessions.v1',
-  tables: ['sessions'],
+  tables,
   on: {
     SessionOpened: ({ data, stream }, db) => [
       // Those that have expired are gone with the next login: the table stays as small as the number of open sessions.

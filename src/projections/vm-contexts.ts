@@ -1,14 +1,33 @@
 import { type Selectable, sql } from 'kysely';
 import type { VmContextEvent } from '#domain/vm-context/vm-context.ts';
-import type { Projection, ReadModelDb, Statement } from './projection.ts';
+import type { Projection, ReadModelDb, Statement, Tables } from './projection.ts';
 import type { BackupJobTable, ReadModel, VmContextTable } from './read-model.ts';
 
 type VmAdded = Extract<VmContextEvent, { type: 'VmAdded' }>['data'];
 
+const tables: Tables = {
+  vm_contexts: [
+    `create table vm_contexts (
+    context_id text primary key, vm_name text not null, vmware_vm_id text not null, vm_path text not null,
+    vcenter_host text not null, datacenter text not null, current_status text not null, cpu_count integer,
+    memory_mb integer, os_type text, power_state text, vm_tools_version text, auto_added boolean not null,
+    scheduler_enabled boolean not null, credential_id integer, created_at timestamptz not null,
+    updated_at timestamptz not null, last_status_change timestamptz not null)`,
+    `create index vm_contexts_by_name on vm_contexts (vm_name, created_at)`,
+  ],
+  vm_disks: [
+    `create table vm_disks (
+    id bigint not null unique, context_id text not null, disk_id text not null, vmdk_path text not null,
+    size_gb integer not null, capacity_bytes bigint not null, datastore text not null, label text not null,
+    unit_number integer, provisioning_type text, created_at timestamptz not null, updated_at timestamptz not null,
+    primary key (context_id, disk_id))`,
+  ],
+};
+
 /** Managed virtual machines and their disks. */
 export const vmContextsProjection: Projection<VmContextEvent> = {
   name: 'vm-contexts.v1',
-  tables: ['vm_disks', 'vm_contexts'],
+  tables,
   on: {
     VmAdded: ({ data }, db) => [
       db.insertInto('vm_contexts').values({

@@ -2,15 +2,25 @@ import { sql } from 'kysely';
 import type { CredentialUsageEvent } from '#domain/vmware-credential/credential-usage.ts';
 import type { DefaultCredentialEvent } from '#domain/vmware-credential/default-credential.ts';
 import type { VmwareCredentialEvent } from '#domain/vmware-credential/vmware-credential.ts';
-import type { Projection, ReadModelDb } from './projection.ts';
+import type { Projection, ReadModelDb, Tables } from './projection.ts';
 import type { CredentialTable } from './read-model.ts';
 
 type CredentialsEvent = VmwareCredentialEvent | DefaultCredentialEvent | CredentialUsageEvent;
 
+const tables: Tables = {
+  vmware_credentials: [
+    `create table vmware_credentials (
+    id integer primary key, credential_name text not null, vcenter_host text not null, username text not null,
+    datacenter text not null, is_active boolean not null, is_default boolean not null, created_by text not null,
+    created_at timestamptz not null, updated_at timestamptz not null, last_used timestamptz,
+    usage_count integer not null)`,
+  ],
+};
+
 /** Saved vCenter logins. `is_default` mirrors the choice; one that is switched off is not the default while it is. */
 export const vmwareCredentialsProjection: Projection<CredentialsEvent> = {
   name: 'vmware-credentials.v1',
-  tables: ['vmware_credentials'],
+  tables,
   on: {
     VmwareCredentialCreated: ({ data }, db) => [
       db.insertInto('vmware_credentials').values({

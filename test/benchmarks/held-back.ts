@@ -21,6 +21,8 @@ export type HeldBackWorld = Readonly<{
   start: (vmName: string) => Promise<StartedJob>;
   /** One report of a client, as from the middle of a transfer. */
   report: (backupId: string, bytesTransferred: number) => Promise<void>;
+  /** The same report to a program elsewhere. */
+  reportTo: (url: string, backupId: string, bytesTransferred: number) => Promise<void>;
   /** Ends jobs by their client's word; returns when the hub has freed all they had. */
   fail: (backupIds: readonly string[]) => Promise<void>;
   close: () => Promise<void>;
@@ -129,6 +131,10 @@ export const openHeldBackWorld = async (bench: Bench, spec: HeldBackSpec): Promi
       report: async (backupId, bytesTransferred) => {
         const report = reportOf(backupId, totalBytes, bytesTransferred);
         await running().api.call(`POST /telemetry/backup/${backupId}`, report, anything);
+      },
+      reportTo: async (url, backupId, bytesTransferred) => {
+        const report = reportOf(backupId, totalBytes, bytesTransferred);
+        await running().api.callAt(url, `POST /telemetry/backup/${backupId}`, report, anything);
       },
       fail: (backupIds) => failJobs(running().api, backupIds),
       close,

@@ -14,6 +14,8 @@ export type JobChange = Readonly<{ type: string; jobId: string }>;
 /** The hub's API as an administrator's program uses it. */
 export type HubApi = Readonly<{
   call: <S extends z.ZodType>(route: string, body: object | undefined, reply: S) => Promise<z.output<S>>;
+  /** The same call to another server; it gets the token too. */
+  callAt: <S extends z.ZodType>(url: string, route: string, body: object | undefined, reply: S) => Promise<z.output<S>>;
   /** The audit trail of a job. */
   eventsOf: (jobId: string) => Promise<readonly JobEvent[]>;
   /** Changes of jobs from now on. */
@@ -55,18 +57,20 @@ const send = async (url: string, method: string, body: object | undefined, heade
 export const openHubApi = async (hubUrl: string, password: string): Promise<HubApi> => {
   const root = `${hubUrl}/api/v1`;
   let headers: Record<string, string> = {};
-  const call: HubApi['call'] = async (route, body, reply) => {
+  const callAt: HubApi['callAt'] = async (url, route, body, reply) => {
     const [method = 'GET', path = ''] = route.split(' ');
-    const response = await send(`${root}${path}`, method, body, headers);
+    const response = await send(`${url}/api/v1${path}`, method, body, headers);
     const text = await response.text();
     if (!response.ok) throw new Error(`${route} was answered ${response.status}: ${text.slice(0, 500)}`);
     return reply.parse(JSON.parse(text));
   };
+  const call: HubApi['call'] = (route, body, reply) => callAt(hubUrl, route, body, reply);
   const login = { username: 'admin', password };
   const { session_token } = await call('POST /auth/login', login, z.object({ session_token: z.string() }));
   headers = { authorization: `Bearer ${session_token}` };
   return {
     call,
+    callAt,
     eventsOf: async (jobId) => trail(await call(`GET /jobs/${jobId}/events`, undefined, Trail)),
     changes: async (signal) => {
       const response = await fetch(`${root}/events/stream`, { headers, signal });

@@ -30,6 +30,7 @@ const startHubProgram = (place: HubPlace, signal: AbortSignal): Promise<RunningP
       settings: {
         SENDENSE_HTTP: `127.0.0.1:${place.port}`,
         SENDENSE_DATA_DIR: hubDataDir,
+        SENDENSE_RESTORE_DIR: join(place.folder, 'restore'),
         SENDENSE_SNA_URL: place.nodeUrl,
         SENDENSE_NBD_PORTS: '21000-21999',
         SENDENSE_ADMIN_PASSWORD: place.password,

@@ -5,14 +5,28 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { removeLeftovers } from '../support/leftovers.ts';
 import type { Bench, Benchmark } from './benchmark.ts';
+import { catchUpBenchmark } from './catch-up.ts';
+import { eventStore } from './event-store.ts';
 import { fullBackup } from './full-backup.ts';
 import { hub } from './hub.ts';
 import { incrementalBackup } from './incremental-backup.ts';
+import { mountBenchmark } from './mount.ts';
 import { postBackups } from './post-backups.ts';
 import { asText, missedIn, type Result } from './report.ts';
 import { telemetry } from './telemetry.ts';
+import { telemetryCrud } from './telemetry-crud.ts';
 
-const all: readonly Benchmark[] = [fullBackup, incrementalBackup, postBackups, hub, telemetry];
+const all: readonly Benchmark[] = [
+  fullBackup,
+  incrementalBackup,
+  postBackups,
+  hub,
+  telemetry,
+  telemetryCrud,
+  catchUpBenchmark,
+  eventStore,
+  mountBenchmark,
+];
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 

@@ -6,28 +6,11 @@ import { alternate, type Bench, type Benchmark } from './benchmark.ts';
 import { comparedFigure, type Outcome } from './figures.ts';
 import { type HeldBackWorld, openHeldBackWorld } from './held-back.ts';
 import { untilIdle } from './machine.ts';
+import { rateOf } from './rate.ts';
 
 const mib = 1024 ** 2;
 const concurrency = 16;
 const vmNames = Array.from({ length: concurrency }, (_, index) => `bench-${index}`);
-
-/** How many a second, with so many under way all the time. */
-const rateOf = async (
-  durationMs: number,
-  once: (worker: number, count: number) => Promise<unknown>,
-): Promise<number> => {
-  const startedAtMs = performance.now();
-  const until = startedAtMs + durationMs;
-  let done = 0;
-  const worker = async (_: string, index: number) => {
-    for (let count = 1; performance.now() < until; count += 1) {
-      await once(index, count);
-      done += 1;
-    }
-  };
-  await Promise.all(vmNames.map(worker));
-  return (done / (performance.now() - startedAtMs)) * 1000;
-};
 
 const measure = async (world: HeldBackWorld, client: EventStoreDBClient, bench: Bench): Promise<Outcome> => {
   const backupIds: string[] = [];
@@ -40,14 +23,14 @@ const measure = async (world: HeldBackWorld, client: EventStoreDBClient, bench: 
     {
       posts: async () => {
         await untilIdle(bench.signal);
-        return rateOf(durationMs, (worker) => {
+        return rateOf(concurrency, durationMs, (worker) => {
           bytes += 1;
           return world.report(backupIds[worker] ?? '', bytes);
         });
       },
       appends: async () => {
         await untilIdle(bench.signal);
-        return rateOf(durationMs, (worker) =>
+        return rateOf(concurrency, durationMs, (worker) =>
           client.appendToStream(`benchmark-${worker}`, [jsonEvent({ type: 'BenchmarkEvent', data })], {
             expectedRevision: ANY,
           }),

@@ -3,7 +3,6 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import type { BackupEvent } from '#domain/backup/events.ts';
 import type { ProgressReported } from '#domain/telemetry/events.ts';
 import type { Database } from '#infra/postgres/database.ts';
-import { applyBatch, readCheckpoints } from '#projections/apply.ts';
 import { type BackupQueries, backupQueries } from '#projections/backup-queries.ts';
 import { backupsProjection } from '#projections/backups.ts';
 import { anyProjection } from '#projections/projection.ts';
@@ -20,7 +19,7 @@ import {
   type Reported,
 } from '../support/backup-facts.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
-import { createTeller, logOf } from '../support/projected.ts';
+import { applyTo, createTeller, logOf } from '../support/projected.ts';
 
 let postgres: TestPostgres;
 let database: Database;
@@ -126,8 +125,7 @@ describe('a rebuild', () => {
     );
     const rebuilt = await postgres.fresh();
     const events = logOf(story);
-    await readCheckpoints(rebuilt.readModel, [anyProjection(backupsProjection)]);
-    await applyBatch(rebuilt.readModel, [anyProjection(backupsProjection)], {
+    await applyTo(rebuilt.readModel, [anyProjection(backupsProjection)], {
       events,
       position: BigInt(events.length),
     });

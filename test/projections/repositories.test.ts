@@ -9,10 +9,11 @@ import type { RepositoryStorageEvent } from '#domain/repository/storage.ts';
 import { streamOf } from '#domain/streams.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '#infra/embedded-postgres/embedded-postgres.ts';
 import { type Database, openDatabase } from '#infra/postgres/database.ts';
-import { applyBatch, readCheckpoints } from '#projections/apply.ts';
+import { backupsProjection } from '#projections/backups.ts';
 import { anyProjection } from '#projections/projection.ts';
 import { repositoriesProjection, repositoryQueries } from '#projections/repositories.ts';
 import { recordBackup } from '../http/routes/repository-hub.ts';
+import { applyTo } from '../support/projected.ts';
 
 let folder = '';
 let postgres: EmbeddedPostgres;
@@ -22,7 +23,10 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sendense-repositories-'));
   const log = pino({ level: 'silent' });
   postgres = await startEmbeddedPostgres({ dataDir: folder, log }, new AbortController().signal);
-  database = await openDatabase(postgres.connection);
+  database = await openDatabase(postgres.connection, [
+    anyProjection(repositoriesProjection),
+    anyProjection(backupsProjection),
+  ]);
 });
 after(async () => {
   await database.close();
@@ -68,8 +72,7 @@ const batchOf = (...events: Events) => ({
 });
 const projections = [anyProjection(repositoriesProjection)];
 const apply = async (...events: Events): Promise<void> => {
-  await readCheckpoints(database.readModel, projections);
-  await applyBatch(database.readModel, projections, batchOf(...events));
+  await applyTo(database.readModel, projections, batchOf(...events));
 };
 
 const rows = () => database.readModel.selectFrom('backup_repositories').selectAll().orderBy('repository_id').execute();
