@@ -1,9 +1,13 @@
 import express, { type ErrorRequestHandler, type Express, type RequestHandler, type Router } from 'express';
 import helmet from 'helmet';
+import type { AuditTrail } from '#commands/audit-ports.ts';
+import { type Auditor, createAuditor } from './audit.ts';
 import { type AllowedOrigins, cors } from './cors.ts';
+import type { DryRun } from './dry-run.ts';
 import { shapeError } from './error-shapes.ts';
 import { HttpProblem, type Problem, problemOf } from './errors.ts';
 import type { Log } from './log.ts';
+import { observeRequests, type RequestObserver } from './observe.ts';
 import { recordOf, recordRequests } from './request-record.ts';
 import type { Endpoint } from './route.ts';
 import { type Authenticate, serve } from './serve.ts';
@@ -16,6 +20,12 @@ export type AppDeps = Readonly<{
   /** Pages and files beside the API: its documentation, the console. They come after the endpoints. */
   pages?: readonly Router[];
   streamStallMs?: number;
+  /** Where commands are recorded; none for an application that is only a part of a hub. */
+  audit?: AuditTrail;
+  /** Answers `?dry_run=true`; without it that is refused. */
+  dryRun?: DryRun;
+  /** Watch every request, the outermost first. */
+  observers?: readonly RequestObserver[];
 }>;
 
 export type HttpApp = Readonly<{
@@ -27,10 +37,11 @@ export type HttpApp = Readonly<{
 export const createApp = (deps: AppDeps): HttpApp => {
   const stop = new AbortController();
   const app = express().disable('x-powered-by').disable('etag');
-  app.use(recordRequests(deps.log), securityHeaders, cors(deps.cors));
-  mountEndpoints(app, deps, stop.signal);
+  app.use(recordRequests(deps.log), ...(deps.observers ?? []).map(observeRequests), securityHeaders, cors(deps.cors));
+  const auditor = createAuditor(deps.audit);
+  mountEndpoints(app, { ...deps, auditor }, stop.signal);
   for (const page of deps.pages ?? []) app.use(page);
-  app.use(unknownRoute, errorHandler(deps.log));
+  app.use(unknownRoute, errorHandler(deps.log, auditor));
   return { express: app, endStreams: () => stop.abort(new Error('the server stops')) };
 };
 
@@ -52,8 +63,11 @@ const securityHeaders: RequestHandler = helmet({
   strictTransportSecurity: false,
 });
 
-const mountEndpoints = (app: Express, deps: AppDeps, stopping: AbortSignal): void => {
-  const serving = { authenticate: deps.authenticate, stopping, streamStallMs: deps.streamStallMs ?? 120_000 };
+type MountDeps = AppDeps & Readonly<{ auditor: Auditor }>;
+
+const mountEndpoints = (app: Express, deps: MountDeps, stopping: AbortSignal): void => {
+  const { authenticate, auditor, dryRun, streamStallMs = 120_000 } = deps;
+  const serving = { authenticate, stopping, streamStallMs, auditor, dryRun };
   for (const endpoints of byPath(deps.endpoints)) {
     const methods = endpoints.map(({ method }) => method);
     const [first] = endpoints;
@@ -89,6 +103,7 @@ const bind =
 const wrongMethod = (methods: readonly Endpoint['method'][]): RequestHandler => {
   const allow = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ');
   return (request) => {
+    recordOf(request).ended = true; // no command of this path, so none for the audit trail
     const message = `${request.method} is not allowed here`;
     throw new HttpProblem({
       status: 405,
@@ -105,14 +120,16 @@ const unknownRoute: RequestHandler = (request) => {
 };
 
 const errorHandler =
-  (log: Log): ErrorRequestHandler =>
-  (error: unknown, request, response, _next) => {
+  (log: Log, auditor: Auditor): ErrorRequestHandler =>
+  async (error: unknown, request, response, _next) => {
     const record = recordOf(request);
     const problem = problemOf(error, record.endpoint?.statuses);
     record.errorCode = problem.code;
     // What was broken off because nobody waits for it has not failed; a stream that breaks off has.
     if (problem.status >= 500 && (response.headersSent || !record.clientGone.aborted))
       log.error({ err: error, requestId: record.requestId, route: record.endpoint?.path }, 'request failed');
+    const { status, code, message: reason } = problem;
+    await auditor.record(record, { status, code, reason, reply: undefined });
     if (response.headersSent || response.destroyed) {
       response.destroy(); // half a reply must not look like a whole one
       return;

@@ -1,7 +1,7 @@
 import { RevisionConflict, StoreUnavailable } from '#commands/ports.ts';
 import { DomainError, type ErrorCode, type ErrorDetails } from '#domain/errors.ts';
 
-export type ErrorStatus = 400 | 404 | 409 | 422 | 500 | 502 | 503 | 504;
+export type ErrorStatus = 400 | 403 | 404 | 409 | 422 | 500 | 502 | 503 | 504;
 
 /** The only place that knows both. A new code without a status does not compile. */
 const STATUS: Readonly<Record<ErrorCode, ErrorStatus>> = {
@@ -24,6 +24,13 @@ const STATUS: Readonly<Record<ErrorCode, ErrorStatus>> = {
   'change-id-conflict': 409,
   'backup-has-dependants': 409,
   'job-not-found': 404,
+  'event-not-found': 404,
+  'history-not-ready': 503,
+  'file-not-found': 404,
+  'file-unreadable': 422,
+  'not-a-directory': 400,
+  'not-a-file': 400,
+  'path-outside-mount': 403,
   'nbd-ports-exhausted': 503,
   'nbd-port-not-allocated': 409,
   'nbd-port-in-use': 409,
@@ -32,6 +39,18 @@ const STATUS: Readonly<Record<ErrorCode, ErrorStatus>> = {
   'image-locked': 409,
   'image-not-found': 404,
   'image-outside-repositories': 400,
+  'backup-not-restorable': 409,
+  'backup-mounted': 409,
+  'disk-mounted': 409,
+  'image-unreadable': 422,
+  'mount-busy': 409,
+  'mount-failed': 500,
+  'mount-not-found': 404,
+  'mount-not-ready': 409,
+  'mount-slots-exhausted': 503,
+  'mounts-unavailable': 503,
+  'nothing-mountable': 422,
+  'unmount-failed': 500,
   'repository-not-found': 404,
   'repository-disabled': 409,
   'repository-path-taken': 409,
@@ -47,6 +66,17 @@ const STATUS: Readonly<Record<ErrorCode, ErrorStatus>> = {
   'credential-inactive': 409,
   'secret-key-missing': 503,
   'source-refused': 422,
+  'export-space-missing': 503,
+  'exports-exhausted': 503,
+  'disk-restore-not-found': 404,
+  'disk-restore-ended': 409,
+  'restore-target-exists': 409,
+  'restore-target-busy': 409,
+  'restore-target-refused': 422,
+  'projection-not-found': 404,
+  'stream-not-parked': 404,
+  'rebuild-running': 409,
+  'rebuild-not-running': 409,
   'node-unreachable': 503,
   'node-timeout': 504,
   'node-error': 502,

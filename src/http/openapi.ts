@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { z } from 'zod';
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiResponsesObject } from 'zod-openapi';
+import { DryRunReply } from './dry-run.ts';
 import { errorSchemas } from './error-shapes.ts';
 import { statusOf } from './errors.ts';
 import type { Endpoint } from './route.ts';
@@ -37,7 +38,8 @@ const byPathAndMethod = (a: Endpoint, b: Endpoint): number => compare(`${a.path}
 const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 
 const operationOf = (endpoint: Endpoint): ZodOpenApiOperationObject => {
-  const { method, path, tag, summary, description, access, query, body } = endpoint;
+  const { method, path, tag, summary, description, access, body } = endpoint;
+  const query = queryOf(endpoint);
   return {
     operationId: operationIdOf(method, path),
     tags: [tag],
@@ -52,6 +54,17 @@ const operationOf = (endpoint: Endpoint): ZodOpenApiOperationObject => {
     ...(body ? { requestBody: { content: { 'application/json': { schema: body } } } } : {}),
     responses: responsesOf(endpoint),
   };
+};
+
+const DryRunQuery = z.object({
+  dry_run: z.enum(['true', 'false']).optional().meta({
+    description: 'true: tells what the command would append and what would follow, and changes nothing',
+  }),
+});
+
+const queryOf = ({ query, dryRun }: Endpoint): z.ZodObject | undefined => {
+  if (!dryRun) return query;
+  return query ? query.extend(DryRunQuery.shape) : DryRunQuery;
 };
 
 const IdempotencyHeader = z.object({
@@ -73,11 +86,23 @@ const responsesOf = (endpoint: Endpoint): ZodOpenApiResponsesObject => {
     return [`${status}`, { description, content: { 'application/json': { schema: errorSchemas[group] } } }] as const;
   });
   const answered = Object.entries(endpoint.replies).map(([status, schema]) => {
-    const content =
-      typeof schema === 'string' ? { [schema]: { schema: z.string() } } : { 'application/json': { schema } };
+    const content = contentOf(endpoint, Number(status), schema);
     return [status, { description: STATUS_CODES[status] ?? status, content }] as const;
   });
-  return Object.fromEntries([...refused, ...answered]);
+  const dry = endpoint.dryRun && !(200 in endpoint.replies);
+  const dryAnswer = { description: 'A dry run', content: { 'application/json': { schema: DryRunReply } } };
+  return Object.fromEntries([...refused, ...answered, ...(dry ? [['200', dryAnswer] as const] : [])]);
+};
+
+/** A dry run is answered with 200, and so are other forms of a reply. */
+const contentOf = ({ forms, dryRun }: Endpoint, status: number, schema: z.ZodType | string) => {
+  if (typeof schema === 'string') return { [schema]: { schema: z.string() } };
+  const json = status === 200 && dryRun ? z.union([schema, DryRunReply]) : schema;
+  const others = status === 200 ? forms : [];
+  return {
+    'application/json': { schema: json },
+    ...Object.fromEntries(others.map((form) => [form, { schema: z.string() }])),
+  };
 };
 
 /** What it may refuse with, by status; what every endpoint may answer need not be declared. */

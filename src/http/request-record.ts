@@ -1,4 +1,6 @@
 import type { Request, RequestHandler } from 'express';
+import type { AuditedAppend } from '#domain/audit/entry.ts';
+import type { AuditNote } from './audit.ts';
 import type { Log } from './log.ts';
 import { requestIdFrom } from './request.ts';
 import type { Endpoint } from './route.ts';
@@ -12,7 +14,20 @@ export type RequestRecord = {
   endpoint?: Endpoint;
   actor?: string;
   errorCode?: string;
+  /** For the audit trail: what was asked, what it wrote, and what only the handler knows. */
+  dryRun: boolean;
+  input?: Readonly<{ params: unknown; body: unknown }>;
+  correlationId?: string;
+  readonly appends: AuditedAppend[];
+  note: AuditNote;
+  /** The entry of a command that is accepted and whose reply still waits for something. */
+  early?: Promise<void>;
+  /** The command's last entry is made. */
+  ended?: boolean;
 };
+
+/** Whatever it says but a plain no: a request that was meant to change nothing must not be taken for a real one. */
+const asksForDryRun = ({ query }: Request): boolean => query.dry_run !== undefined && query.dry_run !== 'false';
 
 const records = new WeakMap<Request, RequestRecord>();
 
@@ -32,6 +47,7 @@ export const recordRequests =
       requestId: requestIdFrom(request.get('x-request-id')),
       address: request.socket.remoteAddress ?? '',
       clientGone: clientGone.signal,
+      ...{ dryRun: asksForDryRun(request), appends: [], note: {} },
     };
     records.set(request, record);
     response.setHeader('x-request-id', record.requestId);

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { CommandContext } from '#commands/ports.ts';
+import type { AuditNote } from './audit.ts';
 import { HttpProblem } from './errors.ts';
 
 /** A client's promise that requests with this key are one and the same. */
@@ -21,6 +22,13 @@ export type RequestFacts = Readonly<{
   idempotency: Idempotency | undefined;
   /** Aborts when the client has gone before it was answered. */
   signal: AbortSignal;
+  /** For the audit trail: what only the handler knows, such as who a login was for. */
+  audited: (note: AuditNote) => void;
+  /**
+   * The command is accepted and its events are in the log, while the reply still waits: lets the trail be written meanwhile.
+   * `reply`: the parts of it that tell the object's id.
+   */
+  accepted: (reply: object) => void;
   /** A request header, by its lower-case name. */
   header: (name: string) => string | undefined;
   /**

@@ -1,6 +1,7 @@
 import type { RequestHandler } from 'express';
 import { z } from 'zod';
 import type { ErrorCode } from '#domain/errors.ts';
+import type { EndpointAudit } from './audit.ts';
 import type { ErrorGroup } from './error-shapes.ts';
 import { HttpProblem, type StatusOverrides } from './errors.ts';
 import type { RequestFacts } from './request.ts';
@@ -52,10 +53,23 @@ export const answer = <const Status extends number, const Body>(
   headers: Headers = {},
 ): Answer<Status, Body> => new Answer(status, body, headers);
 
+/** In place of the usual body, where the client asked for another form of it: one of the endpoint's `forms`. */
+export class OtherForm {
+  readonly reply: StreamReply;
+
+  constructor(contentType: string, reply: StreamReply) {
+    this.reply = { ...reply, headers: { 'content-type': contentType, ...reply.headers } };
+  }
+}
+
 /** A reply that is written piece by piece, at the reader's pace; the request's signal ends it early. */
 export type StreamReply = Readonly<{
   body: AsyncIterable<string | Uint8Array>;
+  /** 200 when not given; 206 for a part of it. */
+  status?: number;
   headers?: Headers;
+  /** Told of each piece that is on its way, so that its memory can be used again; without it nobody may touch a piece once it is handed out. */
+  recycle?: (piece: Uint8Array) => void;
   /** Called once when it is over, also when nothing of the body was ever read: a generator's `finally` may not run. */
   release?: () => void;
 }>;
@@ -81,6 +95,12 @@ export type Endpoint = Readonly<{
   statuses: StatusOverrides;
   maxBodyBytes: number;
   guards: readonly RequestHandler[];
+  /** Content types that it answers in beside JSON. */
+  forms: readonly string[];
+  /** How the audit trail tells its command; undefined for what changes nothing. */
+  audit: EndpointAudit | undefined;
+  /** Whether `?dry_run=true` is answered; refused where it is not. */
+  dryRun: boolean;
   /** Checks the input, runs the handler, checks the reply. */
   respond: (request: RawRequest) => Promise<Answer | StreamReply>;
 }>;
@@ -116,6 +136,11 @@ type Input<P, Q, B> = Readonly<{
   invalidRequestText?: string;
   /** Runs before the body is read, e.g. a rate limit. */
   guards?: readonly RequestHandler[];
+  forms?: readonly string[];
+  /** Every endpoint but GETs needs one. */
+  audit?: EndpointAudit;
+  /** Only for endpoints that are built again, on ports without effects, by `src/composition/dry-run.ts`. */
+  dryRun?: boolean;
 }>;
 
 type Replies = Readonly<Record<number, z.ZodType>>;
@@ -133,9 +158,18 @@ type Output<R extends z.ZodType, S extends number, O extends Replies> = Readonly
   otherReplies?: O;
 }>;
 
-type Handled<R extends z.ZodType, S extends number, O extends Replies> = Sent<R> | Answer<S, Sent<R>> | AnswerOf<O>;
+type Handled<R extends z.ZodType, S extends number, O extends Replies> =
+  | Sent<R>
+  | Answer<S, Sent<R>>
+  | AnswerOf<O>
+  | OtherForm;
 
-type Stream<Request> = Readonly<{ contentType: string; handle: (request: Request) => Promise<StreamReply> }>;
+type Stream<Request> = Readonly<{
+  contentType: string;
+  /** Content types by status, of what is streamed with another one than 200. */
+  otherReplies?: Readonly<Record<number, string>>;
+  handle: (request: Request) => Promise<StreamReply>;
+}>;
 
 type Route<Path extends string> = `${Method} ${Path}`;
 
@@ -164,6 +198,7 @@ export const resource = (common: Readonly<{ tag: string; group: ErrorGroup; auth
       replies,
       respond: async (request) => {
         const handled = await definition.handle(readInput(request, definition));
+        if (handled instanceof OtherForm) return handled.reply;
         const { status: sent, body, headers } = handled instanceof Answer ? handled : answer(status, handled);
         return answer(sent, checkReply(route, replies[sent], body), headers);
       },
@@ -180,7 +215,7 @@ export const resource = (common: Readonly<{ tag: string; group: ErrorGroup; auth
     definition: Input<P, Q, B> & Stream<HttpRequest<Params<P, Path>, Parsed<Q>, Parsed<B>>>,
   ): Endpoint => ({
     ...describe(route, definition, common),
-    replies: { 200: definition.contentType },
+    replies: { ...definition.otherReplies, 200: definition.contentType },
     respond: async (request) => {
       const reply = await definition.handle(readInput(request, definition));
       return { ...reply, headers: { 'content-type': definition.contentType, ...reply.headers } };
@@ -211,6 +246,9 @@ const describe = (
     statuses: definition.statuses ?? {},
     maxBodyBytes: definition.maxBodyBytes ?? 1024 ** 2,
     guards: definition.guards ?? [],
+    forms: definition.forms ?? [],
+    audit: definition.audit,
+    dryRun: definition.dryRun ?? false,
   };
 };
 

@@ -1,10 +1,14 @@
-import { Readable } from 'node:stream';
+import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Request, RequestHandler, Response } from 'express';
+import type { Appended } from '#commands/ports.ts';
+import type { AuditedAppend } from '#domain/audit/entry.ts';
+import type { Auditor } from './audit.ts';
+import { type DryRun, dryRunReply, refuseDryRun } from './dry-run.ts';
 import { parseJson, readBody } from './read-body.ts';
 import { commandContextOf, idempotencyKeyFrom, type RequestFacts, sha256Hex } from './request.ts';
 import { type RequestRecord, recordOf } from './request-record.ts';
-import { Answer, type Endpoint, type StreamReply } from './route.ts';
+import { Answer, type Endpoint, type RawRequest, type StreamReply } from './route.ts';
 
 /** Tells who calls, or throws the 401. */
 export type Authenticate = (request: Request, access: Endpoint['access']) => Promise<string>;
@@ -15,6 +19,8 @@ export type ServeDeps = Readonly<{
   stopping: AbortSignal;
   /** A reader that takes nothing for so long is given up. */
   streamStallMs: number;
+  auditor: Auditor;
+  dryRun: DryRun | undefined;
 }>;
 
 /** An endpoint as Express runs it: who, what, then the handler, then the reply; errors go to the error handler. */
@@ -25,17 +31,34 @@ export const serve =
     const actor = await deps.authenticate(request, endpoint.access);
     record.actor = actor;
     const bytes = endpoint.body === undefined ? new Uint8Array() : await bodyOf(request, response, endpoint);
-    const streams = typeof endpoint.replies[200] === 'string';
+    const streams = typeof endpoint.replies[200] === 'string' || endpoint.forms.length > 0;
     const signal = streams ? AbortSignal.any([record.clientGone, deps.stopping]) : record.clientGone;
-    const reply = await endpoint.respond({
-      ...factsOf({ request, record, endpoint, actor, bytes, signal }),
-      params: request.params,
-      query: request.query,
-      body: endpoint.body === undefined ? {} : parseJson(bytes),
-    });
+    const { params, query } = request;
+    record.input = { params, body: undefined };
+    const body = endpoint.body === undefined ? {} : parseJson(bytes);
+    record.input = { params, body };
+    const facts = factsOf({ request, record, endpoint, actor, bytes, signal, auditor: deps.auditor });
+    const reply = await respond(endpoint, { ...facts, params, query, body }, record.dryRun ? deps : undefined);
+    // Nobody is told of a command before the audit trail has it.
+    await deps.auditor.record(record, outcomeOf(reply));
     if (reply instanceof Answer) sendAnswer(response, reply);
     else await sendStream(request, response, { reply, signal, stallMs: deps.streamStallMs });
   };
+
+const respond = (
+  endpoint: Endpoint,
+  request: RawRequest,
+  dry: Pick<ServeDeps, 'dryRun'> | undefined,
+): Promise<Answer | StreamReply> => {
+  if (!dry) return endpoint.respond(request);
+  return endpoint.dryRun && dry.dryRun ? dryRunReply(dry.dryRun, endpoint, request) : refuseDryRun(request);
+};
+
+/** An answer may be a refusal too, as that of a login is. */
+const outcomeOf = (reply: Answer | StreamReply) => {
+  const answered = reply instanceof Answer;
+  return { status: reply.status ?? 200, code: null, reason: null, reply: answered ? reply.body : undefined };
+};
 
 const bodyOf = (request: Request, response: Response, { maxBodyBytes }: Endpoint): Promise<Uint8Array> =>
   readBody(request, response, maxBodyBytes);
@@ -47,14 +70,18 @@ type FactsInput = Readonly<{
   actor: string;
   bytes: Uint8Array;
   signal: AbortSignal;
+  auditor: Auditor;
 }>;
 
-const factsOf = ({ request, record, endpoint, actor, bytes, signal }: FactsInput): RequestFacts => {
+const factsOf = ({ request, record, endpoint, actor, bytes, signal, auditor }: FactsInput): RequestFacts => {
   const { requestId, address } = record;
   const key = idempotencyKeyFrom(request.get('idempotency-key'));
   const target = `${endpoint.method} ${request.path}`;
   const operation = `${endpoint.method} ${endpoint.path}`;
-  const requestSha256 = sha256Hex(endpoint.method, request.url, bytes);
+  // A dry run is the same request as the real one.
+  const url = request.url.replace(/([?&])dry_run=[^&]*&?/, '$1').replace(/[?&]$/, '');
+  const requestSha256 = sha256Hex(endpoint.method, url, bytes);
+  const contextOf = commandContextOf({ actor, requestId, target, key });
   return {
     actor,
     address,
@@ -62,9 +89,23 @@ const factsOf = ({ request, record, endpoint, actor, bytes, signal }: FactsInput
     signal,
     idempotency: key === undefined ? undefined : { key, operation, requestSha256 },
     header: (name) => request.get(name),
-    context: commandContextOf({ actor, requestId, target, key }),
+    audited: (note) => {
+      record.note = { ...record.note, ...note };
+    },
+    accepted: (known) => auditor.recordEarly(record, known),
+    context: (correlationId) => {
+      const context = contextOf(correlationId);
+      record.correlationId = context.correlationId;
+      return { ...context, onAppended: (appended) => record.appends.push(appendOf(appended)) };
+    },
   };
 };
+
+const appendOf = ({ revision, position, ...rest }: Appended): AuditedAppend => ({
+  ...rest,
+  revision: `${revision}`,
+  position: `${position}`,
+});
 
 const sendAnswer = (response: Response, { status, body, headers }: Answer): void => {
   if (response.destroyed) return;
@@ -76,10 +117,10 @@ type Streaming = Readonly<{ reply: StreamReply; signal: AbortSignal; stallMs: nu
 
 const sendStream = async (request: Request, response: Response, streaming: Streaming): Promise<void> => {
   const { reply, signal, stallMs } = streaming;
-  const source = Readable.from(reply.body);
+  const source = reply.body instanceof Readable ? reply.body : Readable.from(reply.body);
   try {
     // Not through Express, which adds a charset to content types.
-    response.writeHead(200, { 'cache-control': 'no-store', ...reply.headers }).flushHeaders();
+    response.writeHead(reply.status ?? 200, { 'cache-control': 'no-store', ...reply.headers }).flushHeaders();
     if (request.method === 'HEAD') {
       source.destroy();
       response.end();
@@ -87,12 +128,28 @@ const sendStream = async (request: Request, response: Response, streaming: Strea
     }
     // Counts only time in which not a byte moves; a long transfer may last as long as it likes.
     response.setTimeout(stallMs, () => response.destroy());
-    await pipeline(source, response);
+    await pipeline(source, reply.recycle ? recycling(response, reply.recycle) : response);
   } catch (error) {
     if (!isExpectedEnd(error, signal)) throw error;
   } finally {
     reply.release?.();
   }
+};
+
+/** The response, one piece at a time: only when the kernel has taken a piece is its memory free. */
+const recycling = (response: Response, recycle: (piece: Uint8Array) => void): Writable => {
+  const writable = new Writable({
+    highWaterMark: 1,
+    write: (piece: Buffer, _encoding, done) => {
+      response.write(piece, (error) => {
+        recycle(piece);
+        done(error);
+      });
+    },
+    final: (done) => response.end(done),
+  });
+  response.once('close', () => writable.destroy());
+  return writable;
 };
 
 /** The client has gone, or the server stops: nothing failed. */

@@ -7,7 +7,7 @@ import { manualClock, memoryLog, serveApp, sessionsFor } from './support.ts';
 const well: HealthReport = {
   eventStore: { connected: true, kind: 'embedded' },
   database: { connected: true, kind: 'external' },
-  projections: [{ name: 'backup-list.v1', running: true, lagEvents: 3, lagSeconds: 0.5 }],
+  projections: [{ name: 'backup-list.v1', running: true, lagEvents: 3, lagSeconds: 0.5, parkedStreams: 0 }],
   processManagers: [{ name: 'backup-runner', running: true, openJobs: 2 }],
 };
 
@@ -32,8 +32,17 @@ describe('the health of the hub', () => {
       database: 'connected',
       event_store: { status: 'connected', kind: 'embedded' },
       read_database: { status: 'connected', kind: 'external' },
-      projections: [{ name: 'backup-list.v1', running: true, lag_events: 3, lag_seconds: 0.5 }],
+      projections: [{ name: 'backup-list.v1', running: true, lag_events: 3, lag_seconds: 0.5, parked_streams: 0 }],
       process_managers: [{ name: 'backup-runner', running: true, open_jobs: 2 }],
+    });
+  });
+
+  test('is degraded while a read model has parked streams, which is no reason to go elsewhere', async (t) => {
+    const projections = [{ name: 'backups.v1', running: true, lagEvents: 0, lagSeconds: 0, parkedStreams: 2 }];
+    const { status, body } = await ask(t, { report: async () => ({ ...well, projections }) });
+    assert.deepEqual([status, body.status, body.database], [200, 'degraded', 'connected']);
+    assert.deepEqual((body.projections as unknown[])[0], {
+      ...{ name: 'backups.v1', running: true, lag_events: 0, lag_seconds: 0, parked_streams: 2 },
     });
   });
 

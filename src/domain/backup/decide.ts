@@ -137,6 +137,16 @@ const isNews = (step: StepEvent, job: KnownBackup): boolean => {
   }
 };
 
+/** A step may be news because of the one before it: a port is lost after it was assigned. */
+const newsOf = (steps: readonly StepEvent[], state: KnownBackup): readonly StepEvent[] => {
+  let job: BackupState = state;
+  return steps.filter((step) => {
+    const news = job.status !== 'none' && isNews(step, job);
+    if (news) job = evolve(job, step);
+    return news;
+  });
+};
+
 const requestRemoval = (data: OfBackup, state: BackupState): readonly BackupEvent[] => {
   const job = known(state, data.backupId);
   if (isRunning(job)) {
@@ -151,10 +161,8 @@ const decide = (command: BackupCommand, state: BackupState): readonly BackupEven
   switch (command.type) {
     case 'StartBackup':
       return state.status === 'none' ? [{ type: 'BackupStarted', data: command.data }] : [];
-    case 'RecordSteps': {
-      const job = known(state, command.data.backupId);
-      return command.data.steps.filter((step) => isNews(step, job));
-    }
+    case 'RecordSteps':
+      return newsOf(command.data.steps, known(state, command.data.backupId));
     case 'RecordExportDeath': {
       // With all data in, exports are meant to end: whether one ended in order is what its stop tells, also after a restart.
       if (!isRunning(state) || isFinalising(state)) return [];

@@ -1,5 +1,6 @@
 import type { Versions } from '../event-versions.ts';
 import type { BackupType, PointDisk } from '../restore-points/events.ts';
+import type { Progress } from '../telemetry/events.ts';
 
 /** One disk of a backup as it was when the backup began. */
 export type BackupDisk = Readonly<{
@@ -43,6 +44,9 @@ export type Performance = Readonly<{
   chart: readonly PerformanceSample[];
 }>;
 
+/** What the raw telemetry, which goes with the job's end, leaves behind beside the profile: its bounds and its last word. */
+export type TelemetrySummary = Readonly<{ firstAt: string; lastAt: string; reports: number; last: Progress }>;
+
 type OfBackup = Readonly<{ backupId: string; at: string }>;
 type OfDisk = OfBackup & Readonly<{ diskIndex: number }>;
 
@@ -80,7 +84,11 @@ export type BackupEvent =
         Readonly<{ port: number; pid: number; exportName: string; imagePath: string; sharedConnections: number }>;
     }>
   | Readonly<{ type: 'DiskExportDied'; data: OfDisk & Readonly<{ pid: number; detail: string }> }>
-  | Readonly<{ type: 'TransferRequested'; data: OfBackup & Readonly<{ nbdTargets: string }> }>
+  /** `previousChangeId`: from where on the node was told to copy; null for a full backup, absent in what older hubs wrote. */
+  | Readonly<{
+      type: 'TransferRequested';
+      data: OfBackup & Readonly<{ nbdTargets: string; previousChangeId?: string | null }>;
+    }>
   | Readonly<{ type: 'TransferAccepted'; data: OfBackup & Readonly<{ nodePid: number | null }> }>
   | Readonly<{ type: 'BackupStalled'; data: OfBackup & Readonly<{ reason: string }> }>
   | Readonly<{ type: 'BackupResumed'; data: OfBackup }>
@@ -110,7 +118,11 @@ export type BackupEvent =
       data: OfBackup & Readonly<{ outcome: 'cancelled' | 'not-known' | 'unreachable' }>;
     }>
   | Readonly<{ type: 'DiskImageDeleted'; data: OfDisk & Readonly<{ imagePath: string }> }>
-  | Readonly<{ type: 'BackupClosed'; data: OfBackup & Readonly<{ performance: Performance | null }> }>
+  /** `telemetry`: null when no report came, absent in what older hubs wrote. */
+  | Readonly<{
+      type: 'BackupClosed';
+      data: OfBackup & Readonly<{ performance: Performance | null; telemetry?: TelemetrySummary | null }>;
+    }>
   | Readonly<{ type: 'BackupRemovalRequested'; data: OfBackup }>
   | Readonly<{ type: 'BackupRemovalFailed'; data: OfBackup & Readonly<{ reason: string }> }>
   | Readonly<{ type: 'BackupRemoved'; data: OfBackup }>;

@@ -74,18 +74,25 @@ export const authEndpoints = (deps: AuthRoutesDeps): readonly Endpoint[] => {
       otherReplies: { 401: Refused },
       invalidRequestText: 'Invalid request payload',
       maxBodyBytes: 16 * 1024,
+      audit: { action: 'Login', object: 'session' },
       guards: [limitFailedLogins(deps.failedLoginsPerMinute ?? 10)],
-      handle: async ({ body, address, requestId }) => {
+      handle: async ({ body, address, requestId, audited }) => {
         const { subject, known, proved } = await ('username' in body ? provePerson(body) : proveAppliance(body));
         const outcome = proved ? 'succeeded' : 'failed';
         audit({ outcome, subject: known ? subject : 'unknown', address, requestId });
-        if (!proved) return answer(401, refused);
+        // The name that was typed is kept only when it is one of ours: people type passwords into the wrong field.
+        if (known) audited({ actor: subject });
+        if (!proved) {
+          audited({ code: 'unauthorized', reason: refused.error_message });
+          return answer(401, refused);
+        }
         const { token, expiresAt } = await sessions.open(subject);
         return { success: true, session_token: token, expires_at: expiresAt };
       },
     }),
     endpoint('POST /auth/logout', {
       summary: 'Ends the session whose token is sent',
+      audit: { action: 'Logout', object: 'session' },
       reply: z.object({ success: z.literal(true), message: z.string() }),
       handle: async ({ header }) => {
         const authorization = header('authorization');

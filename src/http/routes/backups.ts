@@ -93,11 +93,16 @@ const commandEndpoints = (deps: BackupRoutesDeps): readonly Endpoint[] => {
       summary: 'Starts a backup of all disks of a VM from one snapshot',
       description: 'Answers once the node appliance has taken the job. An Idempotency-Key makes a repeat harmless.',
       body: StartBody,
+      audit: {
+        ...{ action: 'StartBackup', object: 'backup', id: ['reply.backup_id'] },
+        facts: ['vm_name', 'vm_context_id', 'repository_id', 'backup_type', 'policy_id'],
+      },
+      dryRun: true,
       reply: BackupResponse,
       errors: startErrors,
       // A node that does not answer in time is as good as unreachable to whoever starts a backup.
       statuses: { 'node-timeout': 503 },
-      handle: async ({ body, context, idempotency, signal }) => {
+      handle: async ({ body, context, idempotency, signal, accepted }) => {
         const input = {
           ...{ vmName: body.vm_name, repositoryId: body.repository_id, backupType: body.backup_type },
           tags: body.tags ?? {},
@@ -106,6 +111,7 @@ const commandEndpoints = (deps: BackupRoutesDeps): readonly Endpoint[] => {
         };
         const request = idempotency && { operation: 'start-backup', requestSha256: idempotency.requestSha256 };
         const { backupId } = await deps.startBackup(input, context, request);
+        accepted({ backup_id: backupId });
         const job = await awaitJob(
           backupId,
           ({ transfer, failure }) => transfer === 'accepted' || failure !== null,
@@ -124,9 +130,11 @@ const commandEndpoints = (deps: BackupRoutesDeps): readonly Endpoint[] => {
       summary: 'Records that a disk has arrived, and its change id; called by the backup client',
       auth: 'loopback-callback',
       body: CompleteBody,
+      audit: { action: 'CompleteDisk', object: 'backup', id: ['path.backup_id'], facts: ['disk_id', 'change_id'] },
+      dryRun: true,
       reply: CompleteReply,
       errors: ['backup-not-found', 'backup-disk-not-found', 'backup-ended', 'change-id-conflict'],
-      handle: async ({ params, body, context, signal }) => {
+      handle: async ({ params, body, context, signal, accepted }) => {
         const { backup_id: backupId } = params;
         const input = {
           backupId,
@@ -135,6 +143,7 @@ const commandEndpoints = (deps: BackupRoutesDeps): readonly Endpoint[] => {
           bytesTransferred: body.bytes_transferred,
         };
         const { job, position } = await deps.completeDisk(input, context(backupId));
+        accepted({});
         const allIn = job.disks.every((disk) => disk.transferred);
         // The last disk completes the job: whoever reads right after this answer sees it completed.
         const ended = allIn ? await awaitJob(backupId, ({ closed }) => closed, signal) : job;
@@ -151,11 +160,14 @@ const commandEndpoints = (deps: BackupRoutesDeps): readonly Endpoint[] => {
     }),
     endpoint('DELETE /backups/:backup_id', {
       summary: 'Deletes a backup: its images, the files beside them and its records',
+      audit: { action: 'DeleteBackup', object: 'backup', id: ['path.backup_id'] },
+      dryRun: true,
       reply: z.object({ message: z.string(), backup_id: z.string() }),
-      errors: ['backup-not-found', 'backup-running', 'backup-has-dependants', 'local-failure'],
-      handle: async ({ params, context, signal }) => {
+      errors: ['backup-not-found', 'backup-running', 'backup-has-dependants', 'backup-mounted', 'local-failure'],
+      handle: async ({ params, context, signal, accepted }) => {
         const { backup_id: backupId } = params;
         await deps.deleteBackup(backupId, context(backupId));
+        accepted({});
         const { removal } = await awaitJob(backupId, (job) => job.removal !== 'requested', signal);
         if (removal !== 'removed') {
           const reason = (await backups.find(backupId))?.error_message ?? 'the files could not be removed in time';

@@ -68,6 +68,13 @@ export const discoveryEndpoints = (deps: DiscoveryRoutesDeps): readonly Endpoint
     endpoint('POST /discovery/discover-vms', {
       summary: 'Tells what a vCenter holds, and adds what is chosen',
       body: DiscoverBody,
+      audit: {
+        action: 'DiscoverVms',
+        object: 'vcenter',
+        id: ['body.vcenter'],
+        facts: ['credential_id', 'create_context'],
+      },
+      dryRun: true,
       reply: z.object({
         discovered_vms: z.array(DiscoveredVmReply),
         ...{ discovery_count: z.int(), processing_time: z.int(), message: z.string() },
@@ -99,6 +106,8 @@ export const discoveryEndpoints = (deps: DiscoveryRoutesDeps): readonly Endpoint
     endpoint('POST /discovery/add-vms', {
       summary: 'Takes virtual machines under management, by their exact names',
       body: AddBody,
+      audit: { action: 'AddVms', object: 'vcenter', id: ['body.vcenter'], facts: ['credential_id'] },
+      dryRun: true,
       reply: z.object({
         ...{ success: z.boolean(), message: z.string(), vms_added: z.int(), vms_failed: z.int(), total_vms: z.int() },
         ...{ added_at: z.string(), processed_vms: z.array(ProcessedVm) },
@@ -123,6 +132,8 @@ export const discoveryEndpoints = (deps: DiscoveryRoutesDeps): readonly Endpoint
     endpoint('POST /discovery/bulk-add', {
       summary: 'Takes virtual machines under management with a login typed in',
       body: BulkAddBody,
+      audit: { action: 'AddVms', object: 'vcenter', id: ['body.vcenter'] },
+      dryRun: true,
       reply: BulkAddResult,
       errors,
       handle: async ({ body, context, signal, actor }) => {
@@ -138,6 +149,7 @@ export const discoveryEndpoints = (deps: DiscoveryRoutesDeps): readonly Endpoint
     endpoint('POST /discovery/preview', {
       summary: 'Tells what a vCenter holds and what of it is new',
       body: PreviewBody,
+      audit: { action: 'PreviewVms', object: 'vcenter', id: ['body.vcenter'], facts: ['credential_id'] },
       reply: z.object({
         vms: z.array(DiscoveredVmReply),
         ...{ total_discovered: z.int(), new_vms: z.int(), existing_vms: z.int(), processing_time: z.int() },

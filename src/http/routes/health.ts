@@ -6,8 +6,17 @@ import { answer, type Endpoint, resource } from '../route.ts';
 export type HealthReport = Readonly<{
   eventStore: Connection;
   database: Connection;
-  projections: readonly Readonly<{ name: string; lagEvents: number; lagSeconds: number; running: boolean }>[];
+  projections: readonly Readonly<{
+    name: string;
+    lagEvents: number;
+    lagSeconds: number;
+    running: boolean;
+    /** Streams that it does not apply until somebody has decided about an event. */
+    parkedStreams: number;
+  }>[];
   processManagers: readonly Readonly<{ name: string; running: boolean; openJobs: number }>[];
+  /** Entries of the audit trail that are not on disk yet, and why. */
+  audit?: Readonly<{ waiting: number; problem: string | null }>;
 }>;
 
 export type Connection = Readonly<{ connected: boolean; kind: 'embedded' | 'external' }>;
@@ -39,9 +48,18 @@ const Health = z.object({
   event_store: ConnectionReply,
   read_database: ConnectionReply,
   projections: z.array(
-    z.object({ name: z.string(), running: z.boolean(), lag_events: z.number(), lag_seconds: z.number() }),
+    z.object({
+      ...{ name: z.string(), running: z.boolean(), lag_events: z.number(), lag_seconds: z.number() },
+      parked_streams: z.int().meta({ description: 'Which ones: GET /api/v1/admin/projections/all/parked' }),
+    }),
   ),
   process_managers: z.array(z.object({ name: z.string(), running: z.boolean(), open_jobs: z.number() })),
+  audit: z
+    .object({
+      status: z.enum(['recording', 'behind']),
+      waiting: z.int().meta({ description: 'Entries of the audit trail that are not on disk yet' }),
+    })
+    .optional(),
 });
 
 const silent: Readonly<{ connected: false; kind: 'unknown' }> = { connected: false, kind: 'unknown' };
@@ -87,23 +105,32 @@ type Facts = Readonly<{ healthy: boolean; timestamp: string; version: string }>;
 
 const toWire = (report: AnyReport, { healthy, timestamp, version }: Facts): z.input<typeof Health> => ({
   service: 'SHA API',
-  status: healthy ? 'healthy' : 'degraded',
+  // What is parked is out of date and the rest works: told, but no reason to send requests elsewhere.
+  status: healthy && report.projections.every(({ parkedStreams }) => parkedStreams === 0) ? 'healthy' : 'degraded',
   timestamp,
   version,
   database: healthy ? 'connected' : 'disconnected',
   event_store: connection(report.eventStore),
   read_database: connection(report.database),
-  projections: report.projections.map(({ name, running, lagEvents, lagSeconds }) => ({
+  projections: report.projections.map(({ name, running, lagEvents, lagSeconds, parkedStreams }) => ({
     name,
     running,
     lag_events: lagEvents,
     lag_seconds: lagSeconds,
+    parked_streams: parkedStreams,
   })),
   process_managers: report.processManagers.map(({ name, running, openJobs }) => ({
     name,
     running,
     open_jobs: openJobs,
   })),
+  ...('audit' in report && report.audit ? { audit: auditToWire(report.audit) } : {}),
+});
+
+/** The reason is for the log: this answer is public. */
+const auditToWire = ({ problem, waiting }: NonNullable<HealthReport['audit']>) => ({
+  status: problem === null ? ('recording' as const) : ('behind' as const),
+  waiting,
 });
 
 const connection = ({ connected, kind }: Connection | typeof silent) => ({

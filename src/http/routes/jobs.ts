@@ -3,12 +3,13 @@ import type { EventStore } from '#commands/ports.ts';
 import type { BackupEvent } from '#domain/backup/events.ts';
 import { narrate } from '#domain/backup/narrate.ts';
 import { DomainError } from '#domain/errors.ts';
+import type { RecordedEvent } from '#domain/recorded-event.ts';
 import { streamOf } from '#domain/streams.ts';
 import { type Endpoint, resource } from '../route.ts';
 
 export type JobRoutesDeps = Readonly<{ store: Pick<EventStore, 'readForwards'> }>;
 
-const JobEvent = z
+export const JobEvent = z
   .object({
     revision: z.int().meta({ description: 'Number of the event in the job, from 0' }),
     position: z.string().meta({ description: 'Position in the log; a decimal, beyond what a number holds' }),
@@ -23,22 +24,26 @@ const JobEvent = z
   })
   .meta({ id: 'JobEvent' });
 
+export const jobEventToWire = (recorded: RecordedEvent<BackupEvent>): z.input<typeof JobEvent> => {
+  const { event, metadata } = recorded;
+  return {
+    revision: Number(recorded.revision),
+    position: recorded.position.toString(),
+    time: recorded.recordedAt,
+    type: event.type,
+    actor: metadata.by,
+    text: narrate(event),
+    correlation_id: metadata.$correlationId ?? null,
+    causation_id: metadata.$causationId ?? null,
+    event_id: recorded.id,
+    data: { ...event.data },
+  };
+};
+
 const readEvents = async ({ store }: JobRoutesDeps, jobId: string, page: Readonly<{ from: number; limit: number }>) => {
   const events: z.input<typeof JobEvent>[] = [];
   for await (const recorded of store.readForwards<BackupEvent>(streamOf.backup(jobId), BigInt(page.from))) {
-    const { event, metadata } = recorded;
-    events.push({
-      revision: Number(recorded.revision),
-      position: recorded.position.toString(),
-      time: recorded.recordedAt,
-      type: event.type,
-      actor: metadata.by,
-      text: narrate(event),
-      correlation_id: metadata.$correlationId ?? null,
-      causation_id: metadata.$causationId ?? null,
-      event_id: recorded.id,
-      data: { ...event.data },
-    });
+    events.push(jobEventToWire(recorded));
     if (events.length === page.limit) break;
   }
   return events;

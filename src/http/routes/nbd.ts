@@ -48,6 +48,8 @@ const portEndpoints = ({ pool, leases }: NbdRoutesDeps): readonly Endpoint[] => 
   return [
     endpoint('POST /nbd/ports/allocate', {
       summary: 'Leases ports of the pool to a job, all or none',
+      audit: { action: 'AllocateNbdPorts', object: 'job', id: ['body.job_id'], facts: ['export_name', 'disk_count'] },
+      dryRun: true,
       body: z.object({
         job_id: jobId,
         export_name: exportName,
@@ -71,6 +73,8 @@ const portEndpoints = ({ pool, leases }: NbdRoutesDeps): readonly Endpoint[] => 
     }),
     endpoint('POST /nbd/ports/release', {
       summary: 'Gives ports back; only those that the job holds count',
+      audit: { action: 'ReleaseNbdPorts', object: 'job', id: ['body.job_id'] },
+      dryRun: true,
       body: z.object({ job_id: jobId, ports: z.array(z.int()).default([]) }),
       reply: z.object({ success: z.literal(true), released_count: z.int() }),
       errors: ['nbd-port-in-use'],
@@ -123,6 +127,11 @@ const exportEndpoints = ({ pool, exports, now }: NbdRoutesDeps): readonly Endpoi
   return [
     endpoint('POST /nbd/qemu-nbd/start', {
       summary: 'Serves an image of a repository on an allocated port',
+      audit: {
+        ...{ action: 'StartNbdExport', object: 'nbdExport', id: ['body.export_name'] },
+        facts: ['port', 'qcow2_path', 'read_only'],
+      },
+      dryRun: true,
       body: z.object({
         export_name: exportName,
         port: z.int().min(pool.first).max(pool.last),
@@ -147,6 +156,8 @@ const exportEndpoints = ({ pool, exports, now }: NbdRoutesDeps): readonly Endpoi
     }),
     endpoint('POST /nbd/qemu-nbd/stop', {
       summary: 'Ends an export of this hub; never a process that it did not start',
+      audit: { action: 'StopNbdExport', object: 'nbdExport', id: ['body.export_name'], facts: ['pid'] },
+      dryRun: true,
       body: StopBody,
       reply: z.object({ success: z.literal(true), stopped_pid: z.int() }),
       errors: ['nbd-export-not-found'],

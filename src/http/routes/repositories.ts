@@ -46,6 +46,11 @@ export const repositoryEndpoints = (deps: RepositoryRoutesDeps): readonly Endpoi
     endpoint('POST /repositories', {
       summary: 'Adds a repository after its directory was tried',
       body: AddBody,
+      audit: {
+        ...{ action: 'AddRepository', object: 'repository', id: ['reply.repository.id'] },
+        facts: ['name', 'type'],
+      },
+      dryRun: true,
       status: 201,
       reply: z.object({ success: z.literal(true), repository: Repository }),
       errors: [
@@ -80,6 +85,7 @@ export const repositoryEndpoints = (deps: RepositoryRoutesDeps): readonly Endpoi
     endpoint('POST /repositories/test', {
       summary: 'Tries a directory as it would be used: made when missing, written to, measured; nothing is kept',
       body: TestBody,
+      audit: { action: 'TestDirectory', object: 'repository', facts: ['type'] },
       reply: TestReply,
       errors: ['repository-type-unsupported', 'repository-option-unsupported'],
       handle: ({ body, signal }) => {
@@ -90,6 +96,8 @@ export const repositoryEndpoints = (deps: RepositoryRoutesDeps): readonly Endpoi
     }),
     endpoint('POST /repositories/refresh-storage', {
       summary: 'Measures all repositories and records it',
+      audit: { action: 'MeasureRepositories', object: 'repository' },
+      dryRun: true,
       reply: RefreshReply,
       handle: async ({ context, signal }) => {
         const { results, position } = await measureRepositories.refreshAll(context(), signal);
@@ -112,6 +120,8 @@ export const repositoryEndpoints = (deps: RepositoryRoutesDeps): readonly Endpoi
     }),
     endpoint('DELETE /repositories/:repository_id', {
       summary: 'Takes a repository without backups out of use; its files stay',
+      audit: { action: 'RemoveRepository', object: 'repository', id: ['path.repository_id'] },
+      dryRun: true,
       reply: z.object({ success: z.literal(true), message: z.string(), id: z.string() }),
       errors: ['repository-not-found', 'repository-has-backups', 'store-unavailable'],
       handle: async ({ params, context }) => {
@@ -126,6 +136,7 @@ export const repositoryEndpoints = (deps: RepositoryRoutesDeps): readonly Endpoi
     }),
     endpoint('POST /repositories/:repository_id/test', {
       summary: 'Tries the directory of a repository',
+      audit: { action: 'TestRepository', object: 'repository', id: ['path.repository_id'] },
       reply: TestReply,
       errors: ['repository-not-found'],
       handle: async ({ params, signal }) => {

@@ -126,6 +126,7 @@ export const telemetryEndpoints = (deps: TelemetryRoutesDeps): readonly Endpoint
       auth: 'loopback-callback',
       params: z.object({ job_type: z.enum(['backup', 'replication', 'restore']), job_id: z.string().min(1).max(255) }),
       body: TelemetryPost,
+      audit: 'machine-fact',
       reply: z.object({ status: z.string(), message: z.string(), timestamp: z.string() }),
       errors: ['job-not-found'],
       handle: async ({ params, body, context }) => {

@@ -67,6 +67,11 @@ export const vmwareCredentialEndpoints = (deps: VmwareCredentialRoutesDeps): rea
     endpoint('POST /vmware-credentials', {
       summary: 'Saves a vCenter login',
       body: CreateBody,
+      audit: {
+        ...{ action: 'CreateCredential', object: 'vmwareCredential', id: ['reply.credential.id'] },
+        facts: ['credential_name', 'vcenter_host'],
+      },
+      dryRun: true,
       reply: z.object({ credential: Credential, status: z.literal('success'), message: z.string() }),
       errors: ['name-taken', 'secret-key-missing', 'credential-inactive', 'idempotency-key-reused'],
       handle: async ({ body, context, idempotency, actor }) => {
@@ -105,6 +110,13 @@ export const vmwareCredentialEndpoints = (deps: VmwareCredentialRoutesDeps): rea
       summary: 'Changes a saved login; what is left out stays',
       params: Params,
       body: ChangeBody,
+      audit: {
+        action: 'ChangeCredential',
+        object: 'vmwareCredential',
+        id: ['path.id'],
+        facts: ['credential_name', 'vcenter_host'],
+      },
+      dryRun: true,
       reply: Done,
       errors: ['credential-not-found', 'name-taken', 'credential-inactive', 'secret-key-missing'],
       handle: async ({ params, body, context }) => {
@@ -114,6 +126,8 @@ export const vmwareCredentialEndpoints = (deps: VmwareCredentialRoutesDeps): rea
     }),
     endpoint('DELETE /vmware-credentials/:id', {
       summary: 'Deletes a login that no virtual machine uses, and destroys its password',
+      audit: { action: 'DeleteCredential', object: 'vmwareCredential', id: ['path.id'] },
+      dryRun: true,
       params: Params,
       reply: Done,
       errors: ['credential-not-found', 'credential-in-use', 'credential-last-active'],
@@ -124,6 +138,8 @@ export const vmwareCredentialEndpoints = (deps: VmwareCredentialRoutesDeps): rea
     }),
     endpoint('PUT /vmware-credentials/:id/set-default', {
       summary: 'Makes it the default, and no other',
+      audit: { action: 'ChooseDefaultCredential', object: 'vmwareCredential', id: ['path.id'] },
+      dryRun: true,
       params: Params,
       reply: Done,
       errors: ['credential-not-found', 'credential-inactive'],
@@ -134,6 +150,7 @@ export const vmwareCredentialEndpoints = (deps: VmwareCredentialRoutesDeps): rea
     }),
     endpoint('POST /vmware-credentials/:id/test', {
       summary: 'Logs in to the vCenter with the stored password',
+      audit: { action: 'TestCredential', object: 'vmwareCredential', id: ['path.id'] },
       params: Params,
       reply: Done.extend({ success: z.literal(true) }),
       errors: [

@@ -46,7 +46,7 @@ export const startRepositoryHub = async (): Promise<RepositoryHub> => {
   const { store, feed, database } = stores;
   const db = database.readModel;
   const { runner, settled } = startReadModel(
-    { feed, db, onProblem: (err) => log.error({ err }, 'stopped') },
+    { ...stores, onProblem: (err) => log.error({ err }, 'stopped') },
     stop.signal,
   );
   const repositories = repositoryQueries(db);

@@ -104,7 +104,7 @@ export const startVmsHub = async (): Promise<VmsHub> => {
   const embedded = (name: string) => ({ kind: 'embedded' as const, dataDir: join(dataDir, name) });
   const stores = await openStores({ eventStore: embedded('events'), database: embedded('postgres') }, log, stop.signal);
   const readModel = startReadModel(
-    { feed: stores.feed, db: stores.database.readModel, onProblem: (err) => log.error({ err }, 'projections stopped') },
+    { ...stores, onProblem: (err) => log.error({ err }, 'projections stopped') },
     stop.signal,
   );
   const vcenter = createFakeVcenter();
