@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { ConfigError, readConfig } from '#infra/config.ts';
+import { ConfigError } from '#infra/config.ts';
 import { DataDirLocked } from '#infra/data-dir-lock.ts';
 import { createLogger } from '#infra/logger.ts';
+import { loadConfig, UsageError } from './composition/cli/usage.ts';
 
 const usage = `usage: ./sendense COMMAND
 
@@ -10,19 +10,19 @@ const usage = `usage: ./sendense COMMAND
   hub                                     the hub; settings: docs/settings.md
   node --source disk-image --root DIR [--http HOST:PORT] [--hub URL] [--data-dir DIR]
                                           a node appliance with VMs from a folder
-  event-store [--port N] [--data-dir DIR] the embedded event store alone, on loopback
+  event-store [--host H] [--port N] [--data-dir DIR] [--tls-cert F --tls-key F --users F]
+                                          the embedded event store alone; beyond loopback with TLS and users
+  event-store passwd --users FILE [--user NAME] [--groups GROUP,GROUP]
+                                          sets the password of one of its users
+  events tail|show STREAM|export FILE|import FILE…|import --repository DIR|scavenge|verify
+                                          the log: look at it, move it, bring a lost hub back
+  projections status|rebuild [NAME]|check|parked|retry STREAM|skip STREAM --reason TEXT
+                                          the read models
+  audit verify                            proves that the audit trail is as it was written
   test [NAME…]                            everything that CI runs, or the tests whose path has NAME in it
   bench [NAME] [--json]                   benchmarks
   doctor                                  what this host has and lacks
 `;
-
-/** Wrong usage or settings: told in sentences, without a stack. */
-class UsageError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'UsageError';
-  }
-}
 
 const say = (text: string): void => {
   process.stderr.write(`${text}\n`);
@@ -39,14 +39,6 @@ const parse = (args: readonly string[], options: Options): Readonly<Record<strin
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
 };
-
-const readConfigFile = async (): Promise<string | undefined> =>
-  readFile('sendense.config.json', 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
-
-const loadConfig = async () => readConfig(process.env, await readConfigFile());
 
 const hub = async (): Promise<number> => {
   const config = await loadConfig();
@@ -112,18 +104,6 @@ const node = async (args: readonly string[]): Promise<number> => {
   return 0;
 };
 
-const eventStore = async (args: readonly string[]): Promise<number> => {
-  const values = parse(args, {
-    port: { type: 'string', default: '2113' },
-    'data-dir': { type: 'string', default: './data/event-store' },
-  });
-  const port = Number(values.port);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new UsageError('--port must be 0 to 65535');
-  const { runEventStore } = await import('#infra/embedded-event-store/run.ts');
-  await runEventStore({ dataDir: String(values['data-dir']), port });
-  return 0;
-};
-
 const doctor = async (): Promise<number> => {
   const { checkTools } = await import('#infra/tool-check.ts');
   const findings = await checkTools('.');
@@ -138,8 +118,11 @@ const doctor = async (): Promise<number> => {
 const commands: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
   hub,
   node,
-  'event-store': eventStore,
+  'event-store': async (args) => (await import('./composition/cli/event-store.ts')).runEventStoreCommand(args),
   doctor,
+  events: async (args) => (await import('./composition/cli/events.ts')).runEvents(args),
+  projections: async (args) => (await import('./composition/cli/projections.ts')).runProjectionsCommand(args),
+  audit: async (args) => (await import('./composition/cli/audit.ts')).runAudit(args),
   demo: async (args) => (await import('./demo/demo.ts')).runDemo(args),
   test: async (args) => (await import('../test/run.ts')).runTests(args),
   bench: async (args) => (await import('../test/benchmarks/run.ts')).runBenchmarks(args),

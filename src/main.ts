@@ -9,12 +9,19 @@ import { apiDocsPages } from '#http/routes/api-docs.ts';
 import { createSessions } from '#http/sessions.ts';
 import type { Config } from '#infra/config.ts';
 import { lockDataDir } from '#infra/data-dir-lock.ts';
+import { issueOperatorToken } from '#infra/operator-token.ts';
 import { createSideFiles } from '#infra/side-files.ts';
+import { assertNoUnfinishedImport } from '#infra/unfinished-import.ts';
 import { createPasswordStore } from '#infra/vault/password-store.ts';
+import { createHubAudit } from './composition/audit.ts';
 import { startBackground } from './composition/background.ts';
-import { createEndpoints } from './composition/endpoints.ts';
+import { createDryRun } from './composition/dry-run.ts';
+import { createEndpoints, type EndpointDeps } from './composition/endpoints.ts';
 import { createHealth } from './composition/health.ts';
 import { createJobFeed } from './composition/job-feed.ts';
+import { createMoments } from './composition/moments.ts';
+import { startObservability } from './composition/observability.ts';
+import type { Past } from './composition/past.ts';
 import { startReadModel } from './composition/read-model.ts';
 import { clock, createServices } from './composition/services.ts';
 import { createSessionStore } from './composition/session-store.ts';
@@ -55,19 +62,40 @@ const startParts = async ({ config, log, announcePassword }: HubOptions, cleanup
   await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
   const lock = lockDataDir(config.dataDir, 'sendense hub');
   cleanup.add(lock.release);
+  await assertNoUnfinishedImport(config.dataDir);
 
-  const stores = await openStores(config, log, stop.signal);
+  const version = await readVersion();
+  const observability = await startObservability({ config, version, log });
+  cleanup.add(observability.close);
+  const stores = observability.stores(await openStores(config, log, stop.signal));
   cleanup.add(stores.close);
-  const services = await createServices(config, stores, log);
+  const services = await createServices(config, stores, log, observability.fetch);
   cleanup.add(services.exporter.close);
+  cleanup.add(services.diskReader.close);
 
   const onProblem = (error: unknown): void => log.warn({ err: error }, 'the read models do not get on; trying again');
-  const readModel = startReadModel({ feed: stores.feed, db: stores.database.readModel, onProblem }, stop.signal);
-  const background = startBackground({ stores, services, readModel, config, log }, hubStartedAt, stop.signal);
+  const readModel = startReadModel({ ...observability.readBy('read-model', stores), onProblem }, stop.signal);
+  const audit = createHubAudit({
+    store: stores.store,
+    storageNode: config.nodeName,
+    log: log.child({ part: 'audit' }),
+    failed: observability.countAuditFailure,
+  });
+  const background = startBackground(
+    {
+      ...{ stores: observability.readBy('process-managers', stores), services, readModel, config, log },
+      ...{ steps: observability.steps, sweeps: observability.sweeps, writeAuditAnchors: audit.writeAnchors },
+    },
+    hubStartedAt,
+    stop.signal,
+  );
+  observability.addParts({ stores, readModel, background, audit, startedAt: hubStartedAt });
   cleanup.add(async () => {
     stop.abort();
     await Promise.all([background.done, readModel.runner.done]);
   });
+
+  cleanup.add(audit.close);
 
   const passwords = createPasswordStore(stores.database.vault, clock.now);
   const { adminPassword: configured } = config.auth;
@@ -75,27 +103,39 @@ const startParts = async ({ config, log, announcePassword }: HubOptions, cleanup
   const db = stores.database.readModel;
   const sessionStore = createSessionStore({ store: stores.store, clock, db, settled: readModel.settled });
   const sessions = createSessions({ store: sessionStore, clock, ttlSeconds: config.auth.sessionTtlSeconds });
-  const version = await readVersion();
-  const endpoints = createEndpoints({
-    ...{ stores, services, readModel, version, log },
+  const operator = await issueOperatorToken(config.dataDir);
+  cleanup.add(operator.withdraw);
+  const moments = createMoments<Past>();
+  cleanup.add(moments.close);
+  const parts: EndpointDeps = {
+    ...{ stores, services, readModel, version, log, moments, audit },
     auth: {
       ...{ sessions, passwords },
       appliances: { sha256Of: async (id) => config.auth.applianceTokenHashes.get(id) },
-      audit: (attempt) => log.info(attempt, 'login'),
+      audit: (attempt) => {
+        observability.countLogin(attempt);
+        log.info(attempt, 'login');
+      },
     },
-    health: createHealth({ stores, readModel, config, clock, processManagers: background.status }),
-    jobFeed: createJobFeed(stores.feed),
+    health: createHealth({ stores, readModel, config, clock, processManagers: background.status, audit: audit.status }),
+    jobFeed: createJobFeed(observability.readBy('clients', stores).feed),
+  };
+  const endpoints = createEndpoints(parts);
+  const authenticate = createAuthenticate({
+    enabled: config.auth.required,
+    loopbackCallbacks: config.auth.machineCallbacks,
+    ...{ sessions, staticTokens: config.auth.apiTokenHashes, operatorTokenSha256: operator.sha256 },
+    cors: config.http.corsOrigins,
   });
   const app = createApp({
-    endpoints,
-    authenticate: createAuthenticate({
-      enabled: config.auth.required,
-      loopbackCallbacks: config.auth.machineCallbacks,
-      ...{ sessions, staticTokens: config.auth.apiTokenHashes, cors: config.http.corsOrigins },
-    }),
+    ...{ endpoints, authenticate },
     log: log.child({ part: 'http' }),
     cors: config.http.corsOrigins,
-    pages: [apiDocsPages(async () => (await import('#http/openapi.ts')).renderOpenApi(endpoints, version))],
+    ...{ audit: audit.trail, dryRun: createDryRun(parts), observers: observability.requests },
+    pages: [
+      observability.page(authenticate),
+      apiDocsPages(async () => (await import('#http/openapi.ts')).renderOpenApi(endpoints, version)),
+    ],
   });
   await readModel.runner.caughtUp;
   const server = await listen(app, config.http);

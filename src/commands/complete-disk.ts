@@ -3,6 +3,7 @@ import type { KnownBackup } from '#domain/backup/state.ts';
 import { DomainError } from '#domain/errors.ts';
 import { restorePointsDecider } from '#domain/restore-points/decide.ts';
 import { streamOf } from '#domain/streams.ts';
+import { loadForClient } from './client-call.ts';
 import { handle } from './handle.ts';
 import type { Clock, CommandContext, EventStore } from './ports.ts';
 
@@ -22,13 +23,14 @@ export const createCompleteDisk =
   ({ store, clock }: Readonly<{ store: EventStore; clock: Clock }>) =>
   async (
     input: CompleteDiskInput,
-    context: CommandContext,
+    request: CommandContext,
   ): Promise<Readonly<{ job: KnownBackup; position: bigint | undefined }>> => {
     const { backupId, diskIndex, changeId, bytesTransferred } = input;
     const at = clock.now();
+    const { loaded, context } = await loadForClient({ store }, backupId, request);
     const { state, position } = await handle(
       store,
-      { decider: backupDecider, stream: streamOf.backup(backupId) },
+      { decider: backupDecider, stream: streamOf.backup(backupId), loaded },
       { type: 'RecordChangeId', data: { backupId, diskIndex, changeId, bytesTransferred, at } },
       context,
     );

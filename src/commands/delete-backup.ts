@@ -3,20 +3,36 @@ import { DomainError } from '#domain/errors.ts';
 import { restorePointsDecider } from '#domain/restore-points/decide.ts';
 import { streamOf } from '#domain/streams.ts';
 import { handle, load } from './handle.ts';
+import { slotHolders } from './mount-slots.ts';
 import type { Clock, CommandContext, EventStore } from './ports.ts';
+
+type Deps = Readonly<{ store: EventStore; clock: Clock; storageNode: string }>;
+
+/** Whoever reads its files would find them gone. A mount of an increment keeps its parents, since those have a dependant. */
+const assertNotMounted = async ({ store, storageNode }: Deps, backupId: string): Promise<void> => {
+  const holder = (await slotHolders(store, storageNode)).find((each) => each.backupId === backupId);
+  if (!holder) return;
+  const { mountId, diskIndex } = holder;
+  throw new DomainError(
+    'backup-mounted',
+    `disk ${diskIndex} of ${backupId} is mounted for file restore; unmount it first: ${mountId}`,
+    { mountId },
+  );
+};
 
 /**
  * Begins the removal of an ended backup; the process manager deletes the files and records the end. Refused while it runs
- * or while increments depend on it. May be repeated after a removal that failed.
+ * while it is mounted, or while increments depend on it. May be repeated after a removal that failed.
  */
 export const createDeleteBackup =
-  ({ store, clock }: Readonly<{ store: EventStore; clock: Clock }>) =>
+  ({ store, clock, storageNode }: Deps) =>
   async (backupId: string, context: CommandContext): Promise<Readonly<{ position: bigint | undefined }>> => {
     const target = { decider: backupDecider, stream: streamOf.backup(backupId) };
     const { state } = await load(store, target.decider, target.stream);
     if (state.status === 'none' || state.removal === 'removed') {
       throw new DomainError('backup-not-found', `there is no backup ${backupId}`, { backupId });
     }
+    await assertNotMounted({ store, clock, storageNode }, backupId);
     const { vmContextId } = state;
     const at = clock.now();
     const request = { type: 'RequestRemoval', data: { backupId, at } } as const;

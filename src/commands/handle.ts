@@ -16,6 +16,8 @@ export type Handled<State, Event> = Readonly<{
   state: State;
   /** Of the last event appended; undefined when nothing was. Wait for a read model to pass it to read your own write. */
   position: bigint | undefined;
+  /** Of the stream, with those events. */
+  revision: StreamRevision;
   /** These were the stream's first events: the moment to bound it. */
   first: boolean;
 }>;
@@ -73,7 +75,17 @@ type Target<S, C, E extends DomainEvent> = Readonly<{
 }>;
 
 /** Load, fold, decide, append. On a conflict it decides again on the newer state: safe, `decide` has no effects. */
-export const handle = async <S, C, E extends DomainEvent>(
+export const handle = <S, C extends Readonly<{ type: string }>, E extends DomainEvent>(
+  store: EventStore,
+  target: Target<S, C, E>,
+  command: C,
+  context: CommandContext,
+): Promise<Handled<S, E>> => {
+  const work = () => decideAndAppend(store, target, command, context);
+  return store.command?.({ name: command.type, stream: target.stream, context }, work) ?? work();
+};
+
+const decideAndAppend = async <S, C, E extends DomainEvent>(
   store: EventStore,
   target: Target<S, C, E>,
   command: C,
@@ -84,12 +96,12 @@ export const handle = async <S, C, E extends DomainEvent>(
     const fresh = attempt === 1 ? target.loaded : undefined;
     const { state, revision, depth } = fresh ?? (await load(store, decider, stream));
     const events = decider.decide(command, state);
-    if (events.length === 0) return { events, state, position: undefined, first: false };
+    if (events.length === 0) return { events, state, position: undefined, revision, first: false };
     const after = events.reduce(decider.evolve, state);
     try {
       const appended = withCarryForward(decider, events, after, depth);
-      const { position } = await store.append(stream, appended, revision, context);
-      return { events, state: after, position, first: revision === noEvents };
+      const last = await store.append(stream, appended, revision, context);
+      return { events, state: after, ...last, first: revision === noEvents };
     } catch (error) {
       if (!(error instanceof RevisionConflict) || attempt === maxAttempts) throw error;
     }

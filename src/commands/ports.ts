@@ -1,5 +1,5 @@
 import type { DomainEvent } from '#domain/decider.ts';
-import type { RecordedEvent } from '#domain/recorded-event.ts';
+import type { RecordedEvent, UnreadableRecord } from '#domain/recorded-event.ts';
 
 /** Who does something and what it belongs to; written into the metadata of every event. */
 export type CommandContext = Readonly<{
@@ -11,6 +11,17 @@ export type CommandContext = Readonly<{
   causationId?: string;
   /** Event ids are derived from it: the same command sent twice appends once. */
   commandId: string;
+  /** Told of every append that was made for this command. */
+  onAppended?: (appended: Appended) => void;
+}>;
+
+/** Revision and position are those of the last event. */
+export type Appended = Readonly<{
+  stream: string;
+  types: readonly string[];
+  ids: readonly string[];
+  revision: StreamRevision;
+  position: bigint;
 }>;
 
 /** The revision of a stream's last event; -1n when there is none, so that `revision + 1n` is always the next. */
@@ -42,7 +53,11 @@ export interface EventStore {
   ): Promise<AppendResult>;
   /** Bounds a stream: events beyond `maxCount`, older, or before `truncateBefore`, are no longer read. Repeatable. */
   bound(stream: string, bounds: StreamBounds): Promise<void>;
+  /** For who watches a store: runs `work`, once, which is the whole of a command on one stream, its repeats included. */
+  command?<T extends Readonly<{ events: readonly unknown[] }>>(facts: CommandFacts, work: () => Promise<T>): Promise<T>;
 }
+
+export type CommandFacts = Readonly<{ name: string; stream: string; context: CommandContext }>;
 
 export type LoadedStream<E extends DomainEvent> = Readonly<{
   events: readonly RecordedEvent<E>[];
@@ -97,6 +112,12 @@ export type FeedStart = bigint | 'end';
 
 export type FeedItem =
   /** `position` is that of the last event seen, whether it was left out or not. */
-  | Readonly<{ kind: 'events'; events: readonly RecordedEvent[]; position: bigint }>
+  | Readonly<{
+      kind: 'events';
+      events: readonly RecordedEvent[];
+      position: bigint;
+      /** Of this batch, for those who must not pass over them; left out when there are none. */
+      unreadable?: readonly UnreadableRecord[];
+    }>
   /** Nothing of interest lies before this position. */
   | Readonly<{ kind: 'caught-up'; position: bigint }>;

@@ -9,7 +9,7 @@ import { createDeleteBackup } from '#commands/delete-backup.ts';
 import { createDeleteVmwareCredential } from '#commands/delete-vmware-credential.ts';
 import { createDiscoverVms } from '#commands/discover-vms.ts';
 import { createFindChangeId } from '#commands/find-change-id.ts';
-import { createMeasureRepositories } from '#commands/measure-repositories.ts';
+import { createMeasureRepositories, type MeasureRepositories } from '#commands/measure-repositories.ts';
 import { createRecordTelemetry } from '#commands/record-telemetry.ts';
 import { createRemoveRepository } from '#commands/remove-repository.ts';
 import type { RepositoryDirectory } from '#commands/repository-ports.ts';
@@ -19,6 +19,7 @@ import { createTestRepository } from '#commands/test-repository.ts';
 import { createTestVmwareCredential } from '#commands/test-vmware-credential.ts';
 import type { JobChangeFeed } from '#http/event-stream.ts';
 import type { Endpoint } from '#http/route.ts';
+import { auditEndpoints } from '#http/routes/audit.ts';
 import { type AuthRoutesDeps, authEndpoints } from '#http/routes/auth.ts';
 import { backupEndpoints } from '#http/routes/backups.ts';
 import { discoveryEndpoints } from '#http/routes/discovery.ts';
@@ -30,13 +31,24 @@ import { repositoryEndpoints } from '#http/routes/repositories.ts';
 import { telemetryEndpoints } from '#http/routes/telemetry.ts';
 import { vmContextEndpoints } from '#http/routes/vm-contexts.ts';
 import { vmwareCredentialEndpoints } from '#http/routes/vmware-credentials.ts';
+import { auditQueries } from '#projections/audit.ts';
+import type { HubAudit } from './audit.ts';
+import { diskExports, diskRestores } from './disk-restores.ts';
+import { explanationEndpoints } from './explanations.ts';
+import { fileRestoreEndpoints } from './file-restore.ts';
 import { createJobWatch } from './job-watch.ts';
+import type { Moments } from './moments.ts';
+import type { Past } from './past.ts';
 import type { LiveReadModel } from './read-model.ts';
+import { readModelAdmin } from './read-model-admin.ts';
+import { reportingJobsOf } from './reporting-jobs.ts';
+import { restoredFiles } from './restored-files.ts';
 import { clock, ids, type Services } from './services.ts';
 import type { Stores } from './stores.ts';
+import { withTimeTravel } from './time-travel.ts';
 
 export type EndpointDeps = Readonly<{
-  stores: Pick<Stores, 'store' | 'feed'>;
+  stores: Pick<Stores, 'store' | 'feed' | 'database' | 'postgres'>;
   services: Services;
   readModel: LiveReadModel;
   auth: AuthRoutesDeps;
@@ -44,6 +56,12 @@ export type EndpointDeps = Readonly<{
   jobFeed: JobChangeFeed;
   version: string;
   log: Logger;
+  moments: Moments<Past>;
+  audit: Pick<HubAudit, 'verify' | 'position' | 'trail'>;
+  /** In place of waiting until a process manager has brought a job there. */
+  awaitJob?: ReturnType<typeof createJobWatch>;
+  /** In place of measuring repositories now. */
+  measured?: MeasureRepositories;
 }>;
 
 const ownWritePatienceMs = 5_000;
@@ -95,7 +113,7 @@ const storageEndpoints = (deps: EndpointDeps): readonly Endpoint[] => {
     addRepository: createAddRepository({ store, clock, meter, paths: services.storage, storageNode }),
     removeRepository: createRemoveRepository({ store, clock, directory }),
     testRepository: createTestRepository({ store, clock, meter }),
-    measureRepositories: createMeasureRepositories({ store, clock, meter, directory }),
+    measureRepositories: deps.measured ?? createMeasureRepositories({ store, clock, meter, directory }),
     settled: readModel.settled,
   });
 };
@@ -106,16 +124,20 @@ const protectionEndpoints = (deps: EndpointDeps): readonly Endpoint[] => {
   const { queries, inventory, storage, leases, nbdExports, exporter, pool } = services;
   const { backups, vmContexts } = queries;
   const { now } = clock;
-  const awaitJob = createJobWatch({ store, applied: readModel.applied, waitFor: readModel.runner.waitFor });
+  const awaitJob =
+    deps.awaitJob ?? createJobWatch({ store, applied: readModel.applied, waitFor: readModel.runner.waitFor });
   return [
     ...backupEndpoints({
       ...{ backups, vmContexts, awaitJob, now, settled: readModel.settled },
       startBackup: createStartBackup({ store, clock, inventory, access: storage }),
       completeDisk: createCompleteDisk({ store, clock }),
       findChangeId: createFindChangeId({ store, inventory }),
-      deleteBackup: createDeleteBackup({ store, clock }),
+      deleteBackup: createDeleteBackup({ store, clock, storageNode: pool.storageNode }),
     }),
-    ...telemetryEndpoints({ recordTelemetry: createRecordTelemetry({ store, clock, inventory }), backups, now }),
+    ...telemetryEndpoints({
+      recordTelemetry: createRecordTelemetry({ store, clock, inventory, jobs: reportingJobsOf(readModel) }),
+      ...{ backups, now },
+    }),
     ...nbdEndpoints({
       ...{ pool, leases, now },
       exports: { ...nbdExports, list: exporter.list, countConnections: exporter.countConnections },
@@ -124,12 +146,29 @@ const protectionEndpoints = (deps: EndpointDeps): readonly Endpoint[] => {
   ];
 };
 
+/** What answers from the read models, and from those of a moment in the past as well. */
+export const recordEndpoints = (deps: EndpointDeps): readonly Endpoint[] => [
+  ...storageEndpoints(deps),
+  ...inventoryEndpoints(deps),
+  ...protectionEndpoints(deps),
+  ...diskRestores(deps),
+];
+
 /** Everything that the API serves. */
 export const createEndpoints = (deps: EndpointDeps): readonly Endpoint[] => [
   ...authEndpoints(deps.auth),
   ...healthEndpoints({ health: deps.health, clock, version: deps.version, log: deps.log }),
-  ...storageEndpoints(deps),
-  ...inventoryEndpoints(deps),
-  ...protectionEndpoints(deps),
+  ...withTimeTravel(deps, recordEndpoints(deps), ({ queries, measured }) =>
+    recordEndpoints({ ...deps, services: { ...deps.services, queries }, measured }),
+  ),
+  ...auditEndpoints({
+    ...{ audit: auditQueries(deps.stores.database.readModel), verify: deps.audit.verify },
+    settled: () => deps.readModel.settled(deps.audit.position()),
+  }),
+  ...diskExports(deps),
+  ...fileRestoreEndpoints(deps),
+  ...restoredFiles({ mounts: deps.services.mounts.holds, trail: deps.audit.trail, log: deps.log }),
+  ...readModelAdmin(deps),
+  ...explanationEndpoints(deps),
   ...eventStreamEndpoints({ feed: deps.jobFeed }),
 ];

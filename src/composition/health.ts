@@ -12,6 +12,7 @@ type Deps = Readonly<{
   config: Pick<Config, 'eventStore' | 'database'>;
   clock: Clock;
   processManagers: () => readonly Readonly<{ name: string; running: boolean; openJobs: number }>[];
+  audit: () => Readonly<{ waiting: number; problem: string | null }>;
 }>;
 
 const isUp = (answer: Promise<unknown>): Promise<boolean> =>
@@ -38,11 +39,13 @@ export const createHealth = (deps: Deps): HealthSource => ({
     ]);
     const lag = lagOf(deps, eventStoreUp ? await head : undefined);
     const running = readModel.runner.status().problem === null;
+    const parked = databaseUp ? await readModel.parked.counts() : new Map<string, number>();
     return {
       eventStore: { connected: eventStoreUp, kind: config.eventStore.kind },
       database: { connected: databaseUp, kind: config.database.kind },
-      projections: projections.map(({ name }) => ({ name, running, ...lag })),
+      projections: projections.map(({ name }) => ({ name, running, ...lag, parkedStreams: parked.get(name) ?? 0 })),
       processManagers: deps.processManagers(),
+      audit: deps.audit(),
     };
   },
 });

@@ -8,12 +8,15 @@ import type { Clock, Ids } from '#commands/ports.ts';
 import { DomainError } from '#domain/errors.ts';
 import type { Config } from '#infra/config.ts';
 import { probeDiskIo } from '#infra/disk-io.ts';
+import { createDiskImages } from '#infra/qemu/disk-images.ts';
+import { createDiskReader } from '#infra/qemu/disk-reader.ts';
 import { createPortProbe } from '#infra/qemu/port-probe.ts';
-import { createDiskImages } from '#infra/qemu/qemu-img.ts';
 import { createQemuNbd } from '#infra/qemu/qemu-nbd.ts';
+import { createWorkingFolders } from '#infra/qemu/working-folders.ts';
 import { createRepositoryStorage, type RepositoryStorage } from '#infra/repository-storage.ts';
 import { createSideFiles } from '#infra/side-files.ts';
 import { createSnaClient } from '#infra/sna-client.ts';
+import type { Fetch } from '#infra/sna-request.ts';
 import { createCredentialVault } from '#infra/vault/credential-vault.ts';
 import { loadOrMakeKey } from '#infra/vault/key-file.ts';
 import { createSecretVault } from '#infra/vault/secret-vault.ts';
@@ -23,6 +26,8 @@ import { backupQueries } from '#projections/backup-queries.ts';
 import { repositoryQueries } from '#projections/repositories.ts';
 import { vmContextQueries } from '#projections/vm-contexts.ts';
 import { credentialQueries } from '#projections/vmware-credentials.ts';
+import { createMountServices } from './mount-services.ts';
+import { restoreTargetsOf } from './restore-targets.ts';
 import type { Stores } from './stores.ts';
 
 export const clock: Clock = { now: () => new Date().toISOString() };
@@ -30,7 +35,7 @@ export const ids: Ids = { uuid: () => randomUUID() };
 
 type Queries = ReturnType<typeof createQueries>;
 
-export const createQueries = ({ readModel }: Stores['database']) => ({
+export const createQueries = ({ readModel }: Pick<Stores['database'], 'readModel'>) => ({
   backups: backupQueries(readModel),
   repositories: repositoryQueries(readModel),
   vmContexts: vmContextQueries(readModel),
@@ -60,10 +65,13 @@ const imageResolver =
     throw new DomainError('image-outside-repositories', `${path} is not in an enabled repository`, { path });
   };
 
+/** How long the file of a qcow2 export stays after its last reader, for one that broke off and goes on. */
+const exportLingerMs = 60_000;
+
 export type Services = Awaited<ReturnType<typeof createServices>>;
 
 /** All adapters and what is built from them alone; nothing runs yet. */
-export const createServices = async (config: Config, stores: Stores, log: Logger) => {
+export const createServices = async (config: Config, stores: Stores, log: Logger, fetch?: Fetch) => {
   const { store } = stores;
   const queries = createQueries(stores.database);
   const storage = createRepositoryStorage();
@@ -87,13 +95,19 @@ export const createServices = async (config: Config, stores: Stores, log: Logger
     servedPorts: async () => new Set((await exporter.list()).map(({ port }) => port)),
   });
   const resolveImage = imageResolver(queries, storage);
+  const folders = createWorkingFolders(join(config.dataDir, 'disk-copies'));
+  await folders.clear();
   return {
-    ...{ queries, storage, secrets, logins, exporter, probe, pool, leases },
+    ...{ queries, storage, secrets, logins, exporter, probe, pool, leases, resolveImage },
     images: createDiskImages(),
+    folders,
+    restoreTargets: restoreTargetsOf(config, queries.repositories),
+    diskReader: createDiskReader({ folders, lingerMs: exportLingerMs }),
     sideFiles: createSideFiles(),
-    sna: createSnaClient({ baseUrl: config.sna.url }),
+    sna: createSnaClient({ baseUrl: config.sna.url, ...(fetch ? { fetch } : {}) }),
     vault: createCredentialVault(logins),
     nbdExports: createNbdExports({ store, clock, exporter, leases, resolveImage }),
     inventory: inventoryOf(queries),
+    mounts: createMountServices({ config, store, clock, ids, log: log.child({ part: 'mounts' }) }),
   };
 };

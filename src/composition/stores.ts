@@ -1,21 +1,32 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { EventStoreDBClient } from '@eventstore/db-client';
+import type { EventStoreDBClient } from '@eventstore/db-client';
 import type { Logger } from 'pino';
 import type { EventFeed, EventStore } from '#commands/ports.ts';
 import type { StoreLocation } from '#infra/config.ts';
 import { superviseEventStore } from '#infra/embedded-event-store/supervise.ts';
 import { startEmbeddedPostgres } from '#infra/embedded-postgres/embedded-postgres.ts';
+import { connectEventStore } from '#infra/event-store/connect.ts';
 import { createEventFeed } from '#infra/event-store/event-feed.ts';
 import { createEventStore } from '#infra/event-store/event-store.ts';
+import { createStreamReader } from '#infra/event-store/stream-reader.ts';
 import { type Database, openDatabase } from '#infra/postgres/database.ts';
+import type { ReadStream } from '#projections/ports.ts';
 import { eventVersions, upcast } from './event-registry.ts';
+import { projections } from './read-model.ts';
 
 type PostgresSettings = Parameters<typeof openDatabase>[0];
 
 export type Stores = Readonly<{
   store: EventStore;
   feed: EventFeed;
+  /** For projections that take up a stream which they had parked. */
+  readStream: ReadStream;
   database: Database;
+  /**
+   * A client of its own, which the caller closes, for what reads or writes the log as it is stored: calls that it breaks off
+   * cost a client its connection.
+   */
+  connectEventStore: () => EventStoreDBClient;
   /** For clients of the database beside the pool, such as the lease. */
   postgres: PostgresSettings;
   /** Processes of the embedded stores; undefined for stores elsewhere, and while one is being restarted. */
@@ -70,14 +81,14 @@ export const openStores = async (
     await Promise.all([eventStore.close(), postgres.close()]);
   };
   try {
-    const client = EventStoreDBClient.connectionString([
-      eventStore.connectionString,
-    ] as unknown as TemplateStringsArray);
-    const database = await openDatabase(postgres.settings);
+    const client = connectEventStore(eventStore.connectionString);
+    const database = await openDatabase(postgres.settings, projections);
     return {
       store: createEventStore({ client, upcast, versions: eventVersions }),
       feed: createEventFeed({ client, upcast }),
+      readStream: createStreamReader({ client, upcast }),
       database,
+      connectEventStore: () => connectEventStore(eventStore.connectionString),
       postgres: postgres.settings,
       pids: () => ({ eventStore: eventStore.pid(), postgres: postgres.pid() }),
       close: async () => {

@@ -4,6 +4,10 @@ import { z } from 'zod';
 export type Api = Readonly<{
   get: <S extends z.ZodType>(path: string, schema: S) => Promise<z.output<S>>;
   post: <S extends z.ZodType>(path: string, body: object, schema: S) => Promise<z.output<S>>;
+  remove: (path: string) => Promise<void>;
+  download: (path: string) => Promise<Uint8Array>;
+  /** The same, ended by another signal. */
+  under: (signal: AbortSignal) => Api;
 }>;
 
 /** The hub said no; in its own words. */
@@ -24,7 +28,7 @@ const wordsOf = (body: unknown): string => {
   return data.details ? `${data.error} (${data.details})` : data.error;
 };
 
-type Call = Readonly<{ method: 'GET' | 'POST'; path: string; body?: object; token?: string }>;
+type Call = Readonly<{ method: 'GET' | 'POST' | 'DELETE'; path: string; body?: object; token?: string }>;
 
 const exchange = async (baseUrl: string, { method, path, body, token }: Call, signal: AbortSignal) => {
   const response = await fetch(`${baseUrl}/api/v1${path}`, {
@@ -36,21 +40,36 @@ const exchange = async (baseUrl: string, { method, path, body, token }: Call, si
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
   });
-  const reply: unknown = await response.json();
-  return { response, reply };
+  return { response, bytes: await response.bytes() };
 };
 
-const request = async (baseUrl: string, call: Call, signal: AbortSignal): Promise<unknown> => {
+const jsonOf = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
+
+const requestBytes = async (baseUrl: string, call: Call, signal: AbortSignal): Promise<Uint8Array> => {
   const { method, path } = call;
-  const { response, reply } = await exchange(baseUrl, call, signal).catch((error: unknown) => {
+  const { response, bytes } = await exchange(baseUrl, call, signal).catch((error: unknown) => {
     signal.throwIfAborted();
     // fetch itself says no more than that it failed
     const { message } = error instanceof TypeError && error.cause instanceof Error ? error.cause : (error as Error);
     throw new Error(`${method} ${path} got no answer: ${message}`, { cause: error });
   });
-  if (!response.ok) throw new ApiRefusal(`${method} ${path}`, response.status, wordsOf(reply));
-  return reply;
+  if (!response.ok) throw new ApiRefusal(`${method} ${path}`, response.status, wordsOf(jsonOf(bytes)));
+  return bytes;
 };
+
+const request = async (baseUrl: string, call: Call, signal: AbortSignal): Promise<unknown> =>
+  jsonOf(await requestBytes(baseUrl, call, signal));
+
+const createApi = (baseUrl: string, token: string, signal: AbortSignal): Api => ({
+  get: async (path, schema) => schema.parse(await request(baseUrl, { method: 'GET', path, token }, signal)),
+  post: async (path, body, schema) =>
+    schema.parse(await request(baseUrl, { method: 'POST', path, body, token }, signal)),
+  remove: async (path) => {
+    await request(baseUrl, { method: 'DELETE', path, token }, signal);
+  },
+  download: (path) => requestBytes(baseUrl, { method: 'GET', path, token }, signal),
+  under: (other) => createApi(baseUrl, token, other),
+});
 
 const LoggedIn = z.object({ session_token: z.string().min(1) });
 
@@ -62,9 +81,5 @@ export const signIn = async (
 ): Promise<Api> => {
   const reply = await request(baseUrl, { method: 'POST', path: '/auth/login', body: login }, signal);
   const { session_token: token } = LoggedIn.parse(reply);
-  return {
-    get: async (path, schema) => schema.parse(await request(baseUrl, { method: 'GET', path, token }, signal)),
-    post: async (path, body, schema) =>
-      schema.parse(await request(baseUrl, { method: 'POST', path, body, token }, signal)),
-  };
+  return createApi(baseUrl, token, signal);
 };

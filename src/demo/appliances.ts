@@ -38,6 +38,7 @@ const startHub = (
     SENDENSE_HTTP: `127.0.0.1:${port}`,
     SENDENSE_DATA_DIR: hubData,
     SENDENSE_SNA_URL: nodeUrl,
+    SENDENSE_RESTORE_DIR: join(spec.folder, 'restore'),
     // In the environment, which other users cannot read; command lines they can.
     SENDENSE_ADMIN_PASSWORD: spec.adminPassword,
   };

@@ -1,9 +1,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type DiskRange, filesystemIn, type LabDisk } from './lab-disk.ts';
+import { type DiskRange, filesystemIn, type LabDisk, motd } from './lab-disk.ts';
 import type { LabVm } from './lab-vm.ts';
 import { randomBytesOf, writeSampleFile } from './sample-data.ts';
 import { createTools, type RunTool, ToolFailed } from './tools.ts';
+
+/** A file that can be told apart before and after. */
+export type ChangedFile = Readonly<{ diskIndex: number; folder: string; name: string; before: string; after: string }>;
 
 /** What a day's work did to a VM. */
 export type VmChange = Readonly<{
@@ -14,6 +17,7 @@ export type VmChange = Readonly<{
   rewrittenBytes: number;
   /** So much of it became zeroes. */
   zeroedBytes: number;
+  file: ChangedFile;
 }>;
 
 type Work = Readonly<{ folder: string; run: RunTool; signal: AbortSignal }>;
@@ -25,6 +29,7 @@ const zeroedPartBytes = pageBytes / 2;
 const zeroEvery = 4;
 const addedShare = 1 / 64;
 const blockBytes = 4096;
+const changedMotd = 'Changed by the Sendense demo.\n';
 
 /** Every second page of the database, spread so that no two touch. */
 const pagesOf = (ranges: readonly DiskRange[]): readonly number[] =>
@@ -55,9 +60,9 @@ const rewritePages = async (disk: LabDisk, { folder, run, signal }: Work): Promi
 /** Through the filesystem: a new file, an old one deleted, one replaced. debugfs writes images that nobody has mounted. */
 const editFiles = async (disk: LabDisk, addedBytes: number, { folder, run, signal }: Work): Promise<void> => {
   const added = join(folder, '2026.tar');
-  const motd = join(folder, 'motd');
+  const replacement = join(folder, 'motd');
   await writeSampleFile({ path: added, sizeBytes: addedBytes, source: randomBytesOf('2026') }, signal);
-  await writeFile(motd, 'Changed by the Sendense demo.\n');
+  await writeFile(replacement, changedMotd);
   const script = join(folder, 'edits');
   const edits = [
     'cd /srv/archive',
@@ -65,7 +70,7 @@ const editFiles = async (disk: LabDisk, addedBytes: number, { folder, run, signa
     'rm 2024.tar',
     'cd /etc',
     'rm motd',
-    `write "${motd}" motd`,
+    `write "${replacement}" motd`,
   ];
   await writeFile(script, `${edits.join('\n')}\n`);
   const { stderr } = await run(['debugfs', '-w', '-f', script, filesystemIn(disk.path)]);
@@ -88,6 +93,7 @@ export const changeVm = async ({ disks }: LabVm, scratchFolder: string, signal: 
     return {
       ...{ addedBytes, rewrittenPlaces: pages.length, rewrittenBytes: pages.length * pageBytes },
       zeroedBytes: pages.filter(Boolean).length * zeroedPartBytes,
+      file: { diskIndex: system?.index ?? 0, folder: '/etc', name: 'motd', before: motd, after: changedMotd },
     };
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -32,6 +32,9 @@ const blockBytes = 4096;
 const databasePath = '/var/lib/database.db';
 const filledShare = 1 / 3;
 
+/** A small file of every disk, as it is made. */
+export const motd = 'Made by the Sendense demo.\n';
+
 /** The filesystem inside the image, as e2fsprogs name it. */
 export const filesystemIn = (rawPath: string): string => `${rawPath}?offset=${partitionOffset}`;
 
@@ -51,7 +54,7 @@ const filesOf = (root: string, contentBytes: number, seed: string): readonly Sam
 const fillFolder = async (root: string, contentBytes: number, seed: string, signal: AbortSignal): Promise<void> => {
   for (const name of ['etc', 'var/log', 'var/lib', 'srv/archive']) await mkdir(join(root, name), { recursive: true });
   await writeFile(join(root, 'etc/hostname'), `${seed}\n`);
-  await writeFile(join(root, 'etc/motd'), 'Made by the Sendense demo.\n');
+  await writeFile(join(root, 'etc/motd'), motd);
   for (const file of filesOf(root, contentBytes, seed)) await writeSampleFile(file, signal);
 };
 

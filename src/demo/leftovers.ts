@@ -17,7 +17,7 @@ export type FoundProcess = Readonly<{ pid: number; text: string }>;
 const graceMs = 3_000;
 const pollMs = 50;
 
-const transferPrograms = /^(qemu-nbd|qemu-img|qemu-io|nbdkit|nbdcopy|nbdfuse)\b/;
+const transferPrograms = /^(qemu-nbd|qemu-img|qemu-io|nbdkit|nbdcopy|nbdfuse|qemu-storage-da|ntfs-3g|fuse2fs)\b/;
 
 const read = (path: string): Promise<string> => readFile(path, 'utf8').catch(() => '');
 const list = (path: string): Promise<readonly string[]> => readdir(path).catch(() => []);
@@ -73,14 +73,16 @@ const findPorts = async ({ ports }: Footprint, processes: readonly FoundProcess[
 };
 
 // proc_pid_mountinfo(5): the fifth field is the mount point, with octal escapes.
-const findMounts = async ({ folder }: Footprint): Promise<readonly string[]> =>
+export const mountPointsIn = async (folder: string): Promise<readonly string[]> =>
   (await read('/proc/self/mountinfo'))
     .split('\n')
     .map((line) =>
       (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8))),
     )
-    .filter((point) => isInside(point, folder))
-    .map((point) => `mount ${point}`);
+    .filter((point) => isInside(point, folder));
+
+const findMounts = async ({ folder }: Footprint): Promise<readonly string[]> =>
+  (await mountPointsIn(folder)).map((point) => `mount ${point}`);
 
 const findLoopDevices = async ({ folder }: Footprint): Promise<readonly string[]> => {
   const names = (await list('/sys/block')).filter((name) => name.startsWith('loop'));

@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import { isVerified } from './judgement.ts';
+import { isRestored, isSkipped, type RestoreOutcome } from './restore.ts';
 import type { Checked, DemoResult } from './story.ts';
 import { counted, inBytes, inSeconds, speed } from './words.ts';
 
@@ -15,10 +16,20 @@ export type ReportParts = Readonly<{
 
 const backupToJson = (backup: Checked): object => ({
   backup_id: backup.backupId,
-  seconds: Math.round(backup.seconds * 1000) / 1000,
+  seconds: rounded(backup.seconds),
   bytes_transferred: backup.bytesTransferred,
   verified: isVerified(backup),
 });
+
+const rounded = (seconds: number): number => Math.round(seconds * 1000) / 1000;
+
+/** Null where this host cannot mount, with the reason beside it. */
+const restoreToJson = (outcome: RestoreOutcome): object => {
+  if (isSkipped(outcome)) return { restore: null, restore_skipped: outcome.skipped };
+  const { mountId, driver, seconds, path } = outcome;
+  const sha256Match = isRestored(outcome);
+  return { restore: { mount_id: mountId, driver, seconds: rounded(seconds), file: path, sha256_match: sha256Match } };
+};
 
 /** One object; its keys are a promise to scripts. */
 export const reportAsJson = ({ result, leftovers, problems, access }: ReportParts): string =>
@@ -31,6 +42,7 @@ export const reportAsJson = ({ result, leftovers, problems, access }: ReportPart
     })),
     full: backupToJson(result.full),
     incremental: backupToJson(result.incremental),
+    ...restoreToJson(result.restore),
     events: { total: result.events.total, job_streams: result.events.jobStreams },
     leftovers,
     problems,
@@ -82,6 +94,18 @@ const changeLines = ({ change, full, incremental }: DemoResult): readonly string
   ];
 };
 
+const restoreLines = ({ restore }: DemoResult): readonly string[] => {
+  if (isSkipped(restore)) return [`${bold('Files')}  not restored here: ${restore.skipped}`];
+  const { path, driver, seconds, inFull, inIncremental } = restore;
+  return [
+    `${bold('Files')}  ${path} out of both mounted backups (${driver}, ${inSeconds(seconds)} to the file's last byte)`,
+    ...[['full', inFull] as const, ['incremental', inIncremental] as const].map(
+      ([type, { text, matches, sha256 }]) =>
+        `  ${mark(matches)} ${type.padEnd(11)}  "${text}" ${dim(`SHA-256 ${sha256.slice(0, 12)}…`)}`,
+    ),
+  ];
+};
+
 const trailLines = ({ events, incremental, trail }: DemoResult): readonly string[] => [
   `${bold('Events')}  ${counted(events.total, 'event')} in the log, ${counted(events.jobStreams, 'job')}`,
   `  The audit trail of ${incremental.backupId} (GET /api/v1/jobs/${incremental.backupId}/events):`,
@@ -114,7 +138,7 @@ const verdictLine = ({ problems, access }: ReportParts): readonly string[] =>
 export const reportAsText = (parts: ReportParts): string => {
   const { result, access } = parts;
   const sections = [
-    ...[vmLines(result), backupLines(result), changeLines(result), trailLines(result)],
+    ...[vmLines(result), backupLines(result), changeLines(result), restoreLines(result), trailLines(result)],
     ...[verdictLine(parts), nextLines(access)],
   ];
   return `\n${sections.map((lines) => lines.join('\n')).join('\n\n')}\n`;

@@ -1,7 +1,8 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { execa } from 'execa';
 import { z } from 'zod';
-import { findLeftovers, findProcesses } from './leftovers.ts';
+import { findLeftovers, findProcesses, mountPointsIn } from './leftovers.ts';
 import type { RunningProgram } from './program.ts';
 
 const lookEveryMs = 50;
@@ -59,12 +60,19 @@ const endProcesses = async (folder: string): Promise<void> => {
   }
 };
 
+/** Of a hub that was killed. The last mounted goes first; loop devices go with what they show. */
+const endMounts = async (folder: string): Promise<void> => {
+  for (const point of (await mountPointsIn(folder)).toReversed())
+    await execa('umount', ['--lazy', point], { reject: false, stdin: 'ignore' });
+};
+
 export type ShutDown = Readonly<{ folder: string; programs: readonly RunningProgram[]; ports: readonly number[] }>;
 
 /** Stops everything, tells what did not stop by itself, and leaves nothing all the same. */
 export const shutDown = async ({ folder, programs, ports }: ShutDown): Promise<readonly string[]> => {
   const killed = await stopPrograms(programs);
   const leftovers = [...killed, ...(await findLeftovers({ folder, ports, running: false }))];
+  await endMounts(folder);
   await endProcesses(folder);
   await rm(folder, { recursive: true, force: true, maxRetries: 3 });
   return leftovers;

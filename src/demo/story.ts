@@ -3,13 +3,14 @@ import { z } from 'zod';
 import { type Api, signIn } from './api.ts';
 import { type Appliances, type AppliancesSpec, startAppliances } from './appliances.ts';
 import { type BackedUp, type BackupProgress, type BackupType, backUp } from './backup.ts';
-import { changeVm, type VmChange } from './change-vm.ts';
+import { type ChangedFile, changeVm, type VmChange } from './change-vm.ts';
 import { type Display, StepFailed } from './display.ts';
 import { countEvents, type EventCount } from './event-log.ts';
 import { type Inventory, setUpInventory } from './inventory.ts';
 import { type LabVm, makeLabVm } from './lab-vm.ts';
 import { untilChangesAreTracked } from './node-tracking.ts';
 import type { Bar } from './progress-bar.ts';
+import { isRestored, isSkipped, type RestoreOutcome, restoreFile } from './restore.ts';
 import { copyDisks, type Reference, type Verdict, verifyBackup } from './verify.ts';
 import { counted, inBytes, speed } from './words.ts';
 
@@ -22,6 +23,7 @@ export type DemoResult = Readonly<{
   change: VmChange;
   full: Checked;
   incremental: Checked;
+  restore: RestoreOutcome;
   events: EventCount;
   /** The incremental backup's audit trail. */
   trail: readonly TrailEntry[];
@@ -109,6 +111,20 @@ const compare = ({ stage }: Cast, backup: BackedUp, references: readonly Referen
     ({ verdicts }) => (verdicts.every(isIdentical) ? `${counted(verdicts.length, 'disk')} identical` : 'NOT identical'),
   );
 
+const restore = (
+  { stage, api }: Cast,
+  backups: Readonly<{ full: BackedUp; incremental: BackedUp }>,
+  file: ChangedFile,
+) =>
+  stage.display.step(
+    `Mount both backups and download ${file.folder}/${file.name} from each`,
+    () => restoreFile(api, backups, file),
+    (outcome) => {
+      if (isSkipped(outcome)) return `left out: ${outcome.skipped}`;
+      return isRestored(outcome) ? `as it was each time, ${outcome.driver}` : 'NOT as it was';
+    },
+  );
+
 /** The disks are compared when both backups are done: the second must not have changed what the first one holds. */
 const perform = async (cast: Cast): Promise<Omit<DemoResult, 'events' | 'trail' | 'hubUrl'>> => {
   const { stage, vm, appliances } = cast;
@@ -121,8 +137,10 @@ const perform = async (cast: Cast): Promise<Omit<DemoResult, 'events' | 'trail' 
   const full = await runBackup(cast, 'full');
   const changed = await change(cast);
   const incremental = await runBackup(cast, 'incremental');
+  const restored = await restore(cast, { full, incremental }, changed.file);
   return {
-    ...{ vm, change: changed },
+    ...{ vm, change: changed, restore: restored },
+    // After the mounts: they must not have touched a byte.
     full: await compare(cast, full, before),
     // Nobody has written to the disks since: they are their own reference.
     incremental: await compare(cast, incremental, vm.disks),

@@ -23,6 +23,15 @@ export type ErrorCode =
   | 'change-id-conflict'
   | 'backup-has-dependants'
   | 'job-not-found'
+  // the past
+  | 'event-not-found'
+  | 'history-not-ready'
+  // files of mounted backups
+  | 'file-not-found'
+  | 'file-unreadable'
+  | 'not-a-directory'
+  | 'not-a-file'
+  | 'path-outside-mount'
   // NBD exports and ports
   | 'nbd-ports-exhausted'
   | 'nbd-port-not-allocated'
@@ -32,6 +41,19 @@ export type ErrorCode =
   | 'image-locked'
   | 'image-not-found'
   | 'image-outside-repositories'
+  // mounts of backups
+  | 'backup-not-restorable'
+  | 'backup-mounted'
+  | 'disk-mounted'
+  | 'image-unreadable'
+  | 'mount-busy'
+  | 'mount-failed'
+  | 'mount-not-found'
+  | 'mount-not-ready'
+  | 'mount-slots-exhausted'
+  | 'mounts-unavailable'
+  | 'nothing-mountable'
+  | 'unmount-failed'
   // repositories
   | 'repository-not-found'
   | 'repository-disabled'
@@ -49,6 +71,19 @@ export type ErrorCode =
   | 'credential-inactive'
   | 'secret-key-missing'
   | 'source-refused'
+  // whole disks
+  | 'export-space-missing'
+  | 'exports-exhausted'
+  | 'disk-restore-not-found'
+  | 'disk-restore-ended'
+  | 'restore-target-exists'
+  | 'restore-target-busy'
+  | 'restore-target-refused'
+  // read models
+  | 'projection-not-found'
+  | 'stream-not-parked'
+  | 'rebuild-running'
+  | 'rebuild-not-running'
   // node appliance
   | 'node-unreachable'
   | 'node-timeout'

@@ -10,11 +10,15 @@ export type UpcasterSteps = Readonly<Record<string, (data: Data) => Data>>;
 
 /** A history that this program cannot read: half of it would decide wrongly, so the reader stops. */
 export class UnreadableEvent extends Error {
-  constructor(type: string, version: number) {
+  /** Whether the type is known, in another version. */
+  readonly knownType: boolean;
+
+  constructor(type: string, version: number, knownType = true) {
     super(
       `event ${type} v${version} is unknown to this version of the hub; run the version that wrote it, or a newer one`,
     );
     this.name = 'UnreadableEvent';
+    this.knownType = knownType;
   }
 }
 
@@ -23,7 +27,7 @@ export const createUpcaster =
   (versions: Readonly<Record<string, number>>, steps: UpcasterSteps) =>
   (type: string, version: number, data: Data): Data => {
     const newest = versions[type];
-    if (newest === undefined || version > newest) throw new UnreadableEvent(type, version);
+    if (newest === undefined || version > newest) throw new UnreadableEvent(type, version, newest !== undefined);
     let lifted = data;
     for (let from = version; from < newest; from += 1) {
       const step = steps[`${type}.v${from}`];

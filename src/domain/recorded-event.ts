@@ -12,6 +12,17 @@ export type RecordedEvent<E extends DomainEvent = DomainEvent> = Readonly<{
   metadata: EventMetadata;
 }>;
 
+/** An event of a known type that this version of the program cannot read: a newer one wrote it, or it is damaged. */
+export type UnreadableRecord = Readonly<{
+  type: string;
+  id: string;
+  stream: string;
+  revision: bigint;
+  position: bigint;
+  recordedAt: string;
+  problem: string;
+}>;
+
 export type EventMetadata = Readonly<{
   $correlationId?: string;
   $causationId?: string;

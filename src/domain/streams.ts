@@ -21,11 +21,22 @@ export const streamOf = {
   /** How often a credential was used; only the newest events are kept, each tells the total. */
   credentialUsage: (id: number): string => `credentialUsage-${id}`,
   nbdPorts: (storageNode: string): string => `nbdPorts-${ascii(storageNode)}`,
+  restoreMount: (mountId: string): string => `restoreMount-${ascii(mountId)}`,
+  /** A disk of a backup that is written back. */
+  diskRestore: (restoreId: string): string => `diskRestore-${ascii(restoreId)}`,
+  /** Who holds a storage node's mount slots. */
+  mountSlots: (storageNode: string): string => `mountSlots-${ascii(storageNode)}`,
   nbdExport: (exportId: string): string => `nbdExport-${ascii(exportId)}`,
   session: (tokenSha256: string): string => `session-${tokenSha256}`,
   /** Claims on names that must be unique; `kind` tells of what. */
   claim: (kind: ClaimKind, name: string): string => `claim-${kind}-${ascii(name)}`,
   idempotencyKey: (keySha256: string): string => `idempotencyKey-${keySha256}`,
+  /** Commands of one day, `yyyy-mm-dd` in UTC, accepted or refused. */
+  audit: (day: string): string => `audit-${day}`,
+  /** The days that the audit trail has, in order; one stream. */
+  auditDays: (): string => 'auditDays-trail',
+  /** What was decided about the streams that a projection has parked. */
+  parkedStreams: (projection: string): string => `parkedStreams-${ascii(projection)}`,
 } as const;
 
 export type ClaimKind = 'repositoryName' | 'vmName' | 'vmIdentity' | 'credentialName' | 'credentialId' | 'repositoryId';

@@ -26,6 +26,12 @@ export type Config = Readonly<{
     /** Whether the contract's callbacks without a token are accepted from loopback. */
     machineCallbacks: boolean;
   }>;
+  observability: Readonly<{
+    /** Who may read the metrics: programs of this host without a token, only who has one, nobody. */
+    metrics: 'loopback' | 'token' | 'off';
+    /** Where spans go, by OTLP over HTTP; undefined: none are made. */
+    otlpEndpoint: string | undefined;
+  }>;
   eventStore: StoreLocation;
   database: StoreLocation;
   sna: Readonly<{ url: string }>;
@@ -39,6 +45,22 @@ export type Config = Readonly<{
     startFailSeconds: number;
     /** How often silence is looked for. */
     staleCheckSeconds: number;
+  }>;
+  restore: Readonly<{
+    /** Mounted disks of backups appear in it. */
+    mountDir: string;
+    driver: 'auto' | 'nbd' | 'fuse';
+    /** A mount that nobody has read from for so long ends. */
+    idleSeconds: number;
+    /** How often such mounts are looked for. */
+    sweepSeconds: number;
+  }>;
+  /** Where restored disks may be written to; nothing where nothing is named. */
+  diskRestore: Readonly<{ roots: readonly string[]; nbdHosts: readonly string[] }>;
+  eventExport: Readonly<{
+    /** Name or id of the repository that the history is exported into; undefined: none. */
+    repository: string | undefined;
+    everySeconds: number;
   }>;
   vault: Readonly<{
     /** 32 bytes; undefined: kept in `keyFile`, made on the first start with mode 0600. */
@@ -127,6 +149,7 @@ const arrange = (settings: z.output<typeof Settings>): Config => {
       applianceTokenHashes: new Map(settings.SENDENSE_APPLIANCE_TOKENS.map(splitApplianceToken)),
       machineCallbacks: settings.SENDENSE_MACHINE_CALLBACKS,
     },
+    observability: { metrics: settings.SENDENSE_METRICS, otlpEndpoint: settings.OTEL_EXPORTER_OTLP_ENDPOINT },
     eventStore: store(settings.SENDENSE_EVENTSTORE, join(dataDir, 'event-store')),
     database: store(settings.SENDENSE_DATABASE, join(dataDir, 'postgres')),
     sna: { url: settings.SENDENSE_SNA_URL },
@@ -136,6 +159,17 @@ const arrange = (settings: z.output<typeof Settings>): Config => {
       staleFailSeconds: settings.SENDENSE_STALE_FAIL_SECONDS,
       startFailSeconds: settings.SENDENSE_START_FAIL_SECONDS,
       staleCheckSeconds: settings.SENDENSE_STALE_CHECK_SECONDS,
+    },
+    restore: {
+      mountDir: settings.SENDENSE_RESTORE_DIR,
+      driver: settings.SENDENSE_MOUNT_DRIVER,
+      idleSeconds: settings.SENDENSE_MOUNT_IDLE_SECONDS,
+      sweepSeconds: settings.SENDENSE_MOUNT_SWEEP_SECONDS,
+    },
+    diskRestore: { roots: settings.SENDENSE_RESTORE_ROOTS, nbdHosts: settings.SENDENSE_RESTORE_NBD },
+    eventExport: {
+      repository: settings.SENDENSE_EVENT_EXPORT_REPOSITORY,
+      everySeconds: settings.SENDENSE_EVENT_EXPORT_SECONDS,
     },
     vault: { secretKey: settings.SENDENSE_SECRET_KEY, keyFile: join(dataDir, 'secret.key') },
   };

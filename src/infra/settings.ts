@@ -90,6 +90,20 @@ const applianceToken = z
     'must be pairs of an appliance id and the SHA-256 hash of its token in hex, ID:HASH, with commas between them',
   );
 
+const absoluteFolder = z
+  .string()
+  .refine(
+    (path) => path.startsWith('/') && path !== '/' && resolve(path) === path,
+    'must be absolute folders, other than /, with commas between them',
+  );
+
+const nbdHost = z
+  .string()
+  .regex(
+    /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$/,
+    'must be NBD servers such as 10.0.0.5 or 10.0.0.5:10809, with commas between them',
+  );
+
 /** Every setting by its name in the environment: how its text is read, and its default. */
 export const Settings = z.object({
   SENDENSE_HTTP: listenAddress,
@@ -109,6 +123,9 @@ export const Settings = z.object({
   SENDENSE_ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
   SENDENSE_LOG: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
   SENDENSE_AUTH: onOff('on'),
+  SENDENSE_METRICS: z.enum(['loopback', 'token', 'off'], 'must be loopback, token or off').default('loopback'),
+  // OpenTelemetry's own name: its other variables (headers, sampler, service name) are read by its library.
+  OTEL_EXPORTER_OTLP_ENDPOINT: urlWith(['http:', 'https:'], 'http://127.0.0.1:4318').optional(),
   SENDENSE_CORS: list(origin),
   SENDENSE_SESSION_TTL_SECONDS: seconds(86_400, 600),
   SENDENSE_API_TOKENS: list(sha256),
@@ -118,6 +135,24 @@ export const Settings = z.object({
   SENDENSE_STALE_FAIL_SECONDS: seconds(300, 1),
   SENDENSE_START_FAIL_SECONDS: seconds(300, 1),
   SENDENSE_STALE_CHECK_SECONDS: seconds(30, 1),
+  SENDENSE_RESTORE_DIR: z
+    .string()
+    // Everything below it may be unmounted: never the root of the host, nor a folder of it.
+    .regex(/^\/[^/]+\/[^/]+/, 'must be an absolute path of two names at least')
+    .default('/mnt/sendense/restore')
+    .transform((path) => resolve(path)),
+  SENDENSE_MOUNT_DRIVER: z.enum(['auto', 'nbd', 'fuse'], 'must be auto, nbd or fuse').default('auto'),
+  SENDENSE_MOUNT_IDLE_SECONDS: seconds(3600, 1),
+  SENDENSE_MOUNT_SWEEP_SECONDS: seconds(300, 1),
+  SENDENSE_RESTORE_ROOTS: list(absoluteFolder),
+  SENDENSE_RESTORE_NBD: list(nbdHost),
+  SENDENSE_EVENT_EXPORT_REPOSITORY: z
+    .string()
+    .trim()
+    .min(1)
+    .max(255, 'must be the name or id of a repository')
+    .optional(),
+  SENDENSE_EVENT_EXPORT_SECONDS: seconds(300, 1),
   SENDENSE_SECRET_KEY: secretKey,
   SENDENSE_NODE_NAME: z
     .string()

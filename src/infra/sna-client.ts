@@ -4,7 +4,7 @@ import { DomainError } from '#domain/errors.ts';
 import { type BackupNode, NodeRefused, NodeUnreachable } from '#process-managers/ports.ts';
 import type { BackupStartRequest, CancelRequest, DiscoverRequest } from '#wire/node-api.ts';
 import { DiscoveryReply } from './sna-discovery-reply.ts';
-import { callNode, type NodeAnswer, type NodeCall, NodeTimedOut, shorten } from './sna-request.ts';
+import { callNode, type Fetch, type NodeAnswer, type NodeCall, NodeTimedOut, shorten } from './sna-request.ts';
 
 export type SnaClientOptions = Readonly<{
   /** Where the node appliance listens, e.g. `http://127.0.0.1:9081`. */
@@ -13,6 +13,7 @@ export type SnaClientOptions = Readonly<{
   /** A vCenter with some hundred VMs takes 15 s and more. */
   discoverTimeoutMs?: number;
   otherTimeoutMs?: number;
+  fetch?: Fetch;
 }>;
 
 /** What the hub uses of the answer to a start; older appliances leave the rest out. */
@@ -60,9 +61,10 @@ const inDomainWords = (error: unknown): unknown => {
 export const createSnaClient = (options: SnaClientOptions): BackupNode & VmInventory => {
   const { baseUrl, startTimeoutMs = 30_000, discoverTimeoutMs = 60_000, otherTimeoutMs = 10_000 } = options;
   const root = `${baseUrl.replace(/\/+$/, '')}/api/v1`;
+  const via = options.fetch ? { fetch: options.fetch } : {};
 
   const call = (request: Omit<NodeCall, 'url'> & Readonly<{ path: string }>, signal: AbortSignal) =>
-    callNode({ ...request, url: `${root}${request.path}` }, signal);
+    callNode({ ...request, ...via, url: `${root}${request.path}` }, signal);
 
   const startBackup: BackupNode['startBackup'] = async (request, signal) => {
     const { previousChangeId, password } = request;

@@ -15,7 +15,11 @@ export type NodeCall = Readonly<{
   timeoutMs: number;
   /** Must not come back in any text, whatever the node echoes. */
   secrets: readonly string[];
+  /** Makes the call; the platform's own where none is given. */
+  fetch?: Fetch;
 }>;
+
+export type Fetch = (url: string, init: RequestInit & Readonly<{ method: string }>) => Promise<Response>;
 
 export type NodeAnswer = Readonly<{ status: number; text: string }>;
 
@@ -47,7 +51,7 @@ export const callNode = async (call: NodeCall, signal: AbortSignal): Promise<Nod
 
 const exchange = async (call: NodeCall, signal: AbortSignal): Promise<NodeAnswer> => {
   try {
-    const response = await fetch(call.url, {
+    const response = await (call.fetch ?? fetch)(call.url, {
       method: call.method,
       signal,
       // A redirect would carry the login to wherever it points.

@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { probeDiskIo } from './disk-io.ts';
+import { chooseDriver, readHostFacts } from './mounts/mount-host.ts';
 
 /** One thing that this host has or lacks. */
 export type ToolFinding = Readonly<{
@@ -33,8 +34,31 @@ const programs: readonly Program[] = [
   { name: 'nbdkit', ...long, debianPackage: 'nbdkit', purpose: 'reads the disks to back up', ...backups },
   { name: 'nbdcopy', ...long, debianPackage: 'libnbd-bin', purpose: 'copies disks', ...backups },
   { name: 'nbdinfo', ...long, debianPackage: 'libnbd-bin', purpose: 'looks at exports', ...backups },
-  { name: 'nbdfuse', ...long, debianPackage: 'nbdfuse', purpose: 'shows a backup as a file', ...fileRestore },
+  {
+    name: 'qemu-storage-daemon',
+    ...long,
+    debianPackage: 'qemu-system-common',
+    purpose: 'shows a backup as a file',
+    ...fileRestore,
+  },
   { name: 'losetup', ...long, debianPackage: 'mount', purpose: 'makes partitions mountable', ...fileRestore },
+  { name: 'blkid', ...long, debianPackage: 'util-linux', purpose: 'recognises filesystems', ...fileRestore },
+  {
+    name: 'ntfs-3g',
+    ...long,
+    debianPackage: 'ntfs-3g',
+    purpose: 'mounts NTFS',
+    without: 'files cannot be restored out of Windows disks',
+    state: 'limited',
+  },
+  {
+    name: 'mcopy',
+    ...long,
+    debianPackage: 'mtools',
+    purpose: 'reads FAT where the kernel does not',
+    without: 'FAT partitions are not shown on kernels without vfat',
+    state: 'limited',
+  },
   { name: 'sfdisk', ...long, debianPackage: 'fdisk', purpose: 'reads and writes partition tables', ...fileRestore },
   { name: 'mkfs.ext4', versionFlag: '-V', debianPackage: 'e2fsprogs', purpose: 'makes filesystems', ...demo },
   {
@@ -59,7 +83,7 @@ const devices: readonly Device[] = [
     path: '/sys/module/nbd',
     mode: constants.F_OK,
     purpose: 'attaches exports as block devices',
-    without: 'file restore goes through nbdfuse and loop devices instead',
+    without: 'file restore goes through qemu-storage-daemon, FUSE and loop devices instead',
     state: 'limited',
   },
 ];
@@ -83,6 +107,15 @@ const checkDevice = async (device: Device): Promise<ToolFinding> => {
     () => false,
   );
   return finding(device, allowed ? device.path : undefined, `${device.path} is absent or not allowed`);
+};
+
+/** Which way disks would be mounted, and why. */
+const checkMounts = async (): Promise<ToolFinding> => {
+  const { driver, reason } = chooseDriver(await readHostFacts(), 'auto');
+  const purpose = 'mounts backups for file restore';
+  return driver === null
+    ? { name: 'mount driver', state: 'limited', found: reason, purpose, consequence: fileRestore.without }
+    : { name: 'mount driver', state: 'present', found: `${driver}: ${reason}`, purpose };
 };
 
 /** Incremental backups read the changed extents through it; some distributions split nbdkit's filters off. */
@@ -117,4 +150,10 @@ const checkDiskIo = async (dir: string): Promise<ToolFinding> => {
 
 /** Looks at everything that the product needs of its host; backups would be written to `dir`. */
 export const checkTools = (dir: string): Promise<readonly ToolFinding[]> =>
-  Promise.all([...programs.map(checkProgram), checkExtentFilter(), checkDiskIo(dir), ...devices.map(checkDevice)]);
+  Promise.all([
+    ...programs.map(checkProgram),
+    checkExtentFilter(),
+    checkDiskIo(dir),
+    checkMounts(),
+    ...devices.map(checkDevice),
+  ]);

@@ -143,8 +143,25 @@ export interface BackupNode {
   cancelBackup(jobId: string, signal: AbortSignal): Promise<boolean>;
 }
 
+/** Watches what process managers do. Runs `work` once and returns, or throws, what came of it. */
+export interface StepObserver {
+  step<T>(facts: StepFacts, work: () => Promise<T>): Promise<T>;
+}
+
+/** Watches work that comes again and again. */
+export interface SweepObserver {
+  /** The same work, watched; called once for each kind. */
+  watch(sweep: Readonly<{ name: string; seconds: number }>, work: () => Promise<void>): () => Promise<void>;
+}
+
+export type StepFacts = Readonly<{ processManager: string; jobId: string; step: string }>;
+
 /** What a process manager needs of a credential; the clear text lives no longer than the call. */
 export interface CredentialVault {
   /** Throws `PermanentFailure` when the secret is gone or cannot be read. */
-  loginOf(credentialId: number): Promise<Readonly<{ vcenterHost: string; username: string; password: string }>>;
+  loginOf(
+    credentialId: number,
+    /** What the use of the credential belongs to and follows from. */
+    cause?: Readonly<{ correlationId: string; causationId?: string }>,
+  ): Promise<Readonly<{ vcenterHost: string; username: string; password: string }>>;
 }

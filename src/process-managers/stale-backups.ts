@@ -4,7 +4,7 @@ import { backupDecider } from '#domain/backup/decide.ts';
 import { isFinalising } from '#domain/backup/state.ts';
 import { streamOf } from '#domain/streams.ts';
 import { telemetryDecider } from '#domain/telemetry/decide.ts';
-import { runnerContext } from './backup-runner/deps.ts';
+import { newestEventOf, runnerContext } from './backup-runner/deps.ts';
 
 export type StaleLimits = Readonly<{
   stalledSeconds: number;
@@ -63,7 +63,8 @@ const sweepOne = async (deps: Deps, listed: OpenBackup): Promise<void> => {
   // Once all data is in, the client has nothing more to say; the rest is the hub's own work.
   if (isFinalising((await load(store, target.decider, target.stream)).state)) return;
   const reason = `Job stalled - no telemetry for ${duration(silentSeconds)}`;
-  const context = { ...runnerContext(ids, backupId, undefined), actor: 'process:stale-detector' };
+  const cause = await newestEventOf(store, target.stream);
+  const context = { ...runnerContext(ids, backupId, cause), actor: 'process:stale-detector' };
   const command =
     verdict === 'failed'
       ? ({ type: 'FailBackup', data: { backupId, kind: 'silence', reason, at: now } } as const)

@@ -2,16 +2,22 @@ import assert from 'node:assert/strict';
 import { glob, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
+import { auditDayDecider, auditDaysDecider } from '#domain/audit/decide.ts';
+import { auditDaysEventVersions, auditEventVersions } from '#domain/audit/events.ts';
 import { backupDecider } from '#domain/backup/decide.ts';
 import { backupEventVersions } from '#domain/backup/events.ts';
 import { claimDecider, claimEventVersions } from '#domain/claim/claim.ts';
 import type { Decider, DomainEvent } from '#domain/decider.ts';
 import { idempotencyKeyDecider, idempotencyKeyEventVersions } from '#domain/idempotency-key/idempotency-key.ts';
+import { mountSlotsDecider, mountSlotsEventVersions } from '#domain/mount-slots/mount-slots.ts';
 import { nbdExportDecider, nbdExportEventVersions } from '#domain/nbd-export/nbd-export.ts';
 import { nbdPortsDecider, nbdPortsEventVersions } from '#domain/nbd-ports/nbd-ports.ts';
+import { parkedStreamDecider, parkedStreamEventVersions } from '#domain/parked-stream/parked-stream.ts';
 import { repositoryDecider, repositoryEventVersions } from '#domain/repository/repository.ts';
 import { repositoryRootsDecider, repositoryRootsEventVersions } from '#domain/repository/roots.ts';
 import { repositoryStorageDecider, repositoryStorageEventVersions } from '#domain/repository/storage.ts';
+import { restoreMountEventVersions } from '#domain/restore-mount/events.ts';
+import { restoreMountDecider } from '#domain/restore-mount/restore-mount.ts';
 import { restorePointsDecider } from '#domain/restore-points/decide.ts';
 import { restorePointsEventVersions } from '#domain/restore-points/events.ts';
 import { sessionDecider } from '#domain/session/decide.ts';
@@ -33,16 +39,21 @@ type Folder = Pick<Decider<unknown, never, DomainEvent>, 'initialState' | 'evolv
 const folder = (decider: Readonly<{ initialState: unknown }>): Folder => decider as Folder;
 
 const concepts: readonly (readonly [Readonly<Record<string, number>>, Folder])[] = [
+  [auditEventVersions, folder(auditDayDecider((text) => text))],
+  [auditDaysEventVersions, folder(auditDaysDecider)],
   [backupEventVersions, folder(backupDecider)],
   [claimEventVersions, folder(claimDecider)],
   [credentialUsageEventVersions, folder(credentialUsageDecider)],
   [defaultCredentialEventVersions, folder(defaultCredentialDecider)],
   [idempotencyKeyEventVersions, folder(idempotencyKeyDecider)],
+  [mountSlotsEventVersions, folder(mountSlotsDecider)],
   [nbdExportEventVersions, folder(nbdExportDecider)],
   [nbdPortsEventVersions, folder(nbdPortsDecider)],
+  [parkedStreamEventVersions, folder(parkedStreamDecider)],
   [repositoryEventVersions, folder(repositoryDecider)],
   [repositoryRootsEventVersions, folder(repositoryRootsDecider)],
   [repositoryStorageEventVersions, folder(repositoryStorageDecider)],
+  [restoreMountEventVersions, folder(restoreMountDecider)],
   [restorePointsEventVersions, folder(restorePointsDecider('ctx-pgtest1-20261006-203401'))],
   [sessionVersions, folder(sessionDecider)],
   [telemetryEventVersions, folder(telemetryDecider)],

@@ -26,6 +26,16 @@ const Report = z.object({
   incremental: Backup,
   events: z.object({ total: z.number().int(), job_streams: z.number().int() }),
   leftovers: z.array(z.string()),
+  restore: z
+    .object({
+      mount_id: z.uuid(),
+      driver: z.enum(['nbd', 'fuse']),
+      seconds: z.number().positive(),
+      file: z.literal('/etc/motd'),
+      sha256_match: z.literal(true),
+    })
+    .nullable(),
+  restore_skipped: z.string().optional(),
 });
 
 const Access = z.object({ url: z.string(), username: z.string(), password: z.string() });
@@ -98,6 +108,8 @@ test(
     assert.ok(report.incremental.bytes_transferred < report.full.bytes_transferred / 2, stdout);
     assert.notEqual(report.full.backup_id, report.incremental.backup_id);
     assert.equal(report.events.job_streams, 2);
+    if (process.getuid?.() === 0) assert.ok(report.restore, report.restore_skipped);
+    else assert.ok(report.restore ?? report.restore_skipped, 'it is told why nothing was mounted');
     assert.ok(report.events.total > 20, stdout);
   },
 );

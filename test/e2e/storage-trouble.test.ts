@@ -129,7 +129,10 @@ describe('trouble with storage', () => {
     const postgres = await startEmbeddedPostgres({ dataDir: join(world.hubData, 'postgres'), log }, signal);
     const client = new pg.Client({ ...postgres.connection });
     await client.connect();
-    await client.query('drop schema sendense_read cascade');
+    const { rows } = await client.query<{ name: string }>(
+      `select nspname as name from pg_namespace where nspname ~ '^sendense_(read_|projections)'`,
+    );
+    for (const { name } of rows) await client.query(`drop schema ${name} cascade`);
     await client.end();
     await postgres.stop();
   };

@@ -30,11 +30,14 @@ describe('settings', () => {
         applianceTokenHashes: new Map(),
         machineCallbacks: true,
       },
+      observability: { metrics: 'loopback', otlpEndpoint: undefined },
       eventStore: { kind: 'embedded', dataDir: `${dataDir}/event-store` },
       database: { kind: 'embedded', dataDir: `${dataDir}/postgres` },
       sna: { url: 'http://127.0.0.1:9081' },
       nbd: { bindHost: '127.0.0.1', firstPort: 10_100, lastPort: 10_200 },
       jobs: { stallSeconds: 60, staleFailSeconds: 300, startFailSeconds: 300, staleCheckSeconds: 30 },
+      diskRestore: { roots: [], nbdHosts: [] },
+      eventExport: { repository: undefined, everySeconds: 300 },
       vault: { secretKey: undefined, keyFile: `${dataDir}/secret.key` },
     });
   });
@@ -59,6 +62,8 @@ describe('settings', () => {
       SENDENSE_ADMIN_PASSWORD: 'correct horse',
       SENDENSE_LOG: 'debug',
       SENDENSE_AUTH: 'off',
+      SENDENSE_METRICS: 'token',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318',
       SENDENSE_CORS: 'https://a.example, https://b.example:8443',
       SENDENSE_SESSION_TTL_SECONDS: '600',
       SENDENSE_API_TOKENS: `${'AB'.repeat(32)},${'01'.repeat(32)}`,
@@ -68,6 +73,10 @@ describe('settings', () => {
       SENDENSE_STALE_FAIL_SECONDS: '2',
       SENDENSE_START_FAIL_SECONDS: '3',
       SENDENSE_STALE_CHECK_SECONDS: '4',
+      SENDENSE_RESTORE_ROOTS: '/srv/restored, /mnt/disks',
+      SENDENSE_RESTORE_NBD: '10.0.0.5:10809,[::1],kvm-1',
+      SENDENSE_EVENT_EXPORT_REPOSITORY: 'primary',
+      SENDENSE_EVENT_EXPORT_SECONDS: '60',
       SENDENSE_SECRET_KEY: Buffer.alloc(32, 7).toString('base64'),
     });
     assert.deepEqual(config, {
@@ -83,11 +92,14 @@ describe('settings', () => {
         applianceTokenHashes: new Map([['sna-1', 'cd'.repeat(32)]]),
         machineCallbacks: false,
       },
+      observability: { metrics: 'token', otlpEndpoint: 'http://collector:4318' },
       eventStore: { kind: 'external', url: 'esdb://a:2113,b:2113?tls=true' },
       database: { kind: 'external', url: 'postgres://hub:pw@db/sendense' },
       sna: { url: 'https://sna.example:9081' },
       nbd: { bindHost: '127.0.0.2', firstPort: 20_000, lastPort: 20_009 },
       jobs: { stallSeconds: 1, staleFailSeconds: 2, startFailSeconds: 3, staleCheckSeconds: 4 },
+      diskRestore: { roots: ['/srv/restored', '/mnt/disks'], nbdHosts: ['10.0.0.5:10809', '[::1]', 'kvm-1'] },
+      eventExport: { repository: 'primary', everySeconds: 60 },
       vault: { secretKey: new Uint8Array(32).fill(7), keyFile: '/srv/sendense/secret.key' },
     });
   });
@@ -105,6 +117,8 @@ describe('wrong settings', () => {
     ['SENDENSE_HTTP', '127.0.0.1:65536'],
     ['SENDENSE_HTTP', '::1:80'],
     ['SENDENSE_EVENTSTORE', 'http://host'],
+    ['SENDENSE_METRICS', 'on'],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'collector:4318'],
     ['SENDENSE_DATABASE', 'mysql://host/db'],
     ['SENDENSE_SNA_URL', '127.0.0.1:9081'],
     ['SENDENSE_NBD_PORTS', '10200-10100'],

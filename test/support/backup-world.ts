@@ -140,7 +140,8 @@ export const createBackupWorld = () => {
     ...{ store, images, exporter, node, secrets, clock, deps, commandDeps, access, pool },
     ...{ addRepository, addVm, startCommand, start, telemetry, completeDisk, copyAll, jobOf, settleWith },
     settle: (backupId: string) => settleWith({}, backupId),
-    remove: (backupId: string) => createDeleteBackup(commandDeps)(backupId, context()),
+    remove: (backupId: string) =>
+      createDeleteBackup({ ...commandDeps, storageNode: pool.storageNode })(backupId, context()),
     findChangeId: createFindChangeId(commandDeps),
     pass: (by: number) => {
       seconds += by;

@@ -2,6 +2,7 @@ import { type EventFeed, type EventStore, type FeedItem, noEvents, RevisionConfl
 import type { DomainEvent } from '#domain/decider.ts';
 import type { RecordedEvent } from '#domain/recorded-event.ts';
 import { eventIdFor } from '#infra/event-store/recorded.ts';
+import type { ReadStream } from '#projections/ports.ts';
 import { eventVersions } from '../../src/composition/event-registry.ts';
 
 type Bounds = Parameters<EventStore['bound']>[1];
@@ -9,6 +10,7 @@ type Bounds = Parameters<EventStore['bound']>[1];
 export type FakeEventStore = EventStore &
   Readonly<{
     feed: EventFeed;
+    readStream: ReadStream;
     /** The whole log, also what bounds hide. */
     log: readonly RecordedEvent[];
     /** Events handed out by reads so far. */
@@ -117,6 +119,8 @@ export const createFakeEventStore = (): FakeEventStore => {
       boundsOf.set(stream, { ...boundsOf.get(stream), ...bounds });
     },
     feed: { subscribe, head: async () => log.at(-1)?.position ?? 0n },
+    readStream: (stream, { from, to }) =>
+      iterate(visible(stream).filter(({ revision }) => revision >= from && revision <= to)),
     log,
     readCount: () => readCount,
     typesIn: (stream) => all(stream).map(({ event }) => event.type),

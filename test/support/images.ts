@@ -10,9 +10,10 @@ export const compare = async (image: string, source: string): Promise<string> =>
   return exitCode === 0 ? '' : `${image} is not ${source}: ${stdout} ${stderr}`;
 };
 
+/** But for what the hub keeps in a repository for itself: anchors of the audit trail. */
 export const filesBelow = async (folder: string): Promise<readonly string[]> =>
   (await readdir(folder, { recursive: true, withFileTypes: true }))
-    .filter((entry) => !entry.isDirectory())
+    .filter((entry) => !entry.isDirectory() && !entry.parentPath.split('/').includes('.sendense'))
     .map((entry) => join(entry.parentPath, entry.name));
 
 /** What a set of images has beside it: a side file each, and a chain file in every folder. */

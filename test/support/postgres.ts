@@ -6,10 +6,14 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { startEmbeddedPostgres } from '#infra/embedded-postgres/embedded-postgres.ts';
 import { type Database, openDatabase } from '#infra/postgres/database.ts';
+import type { AnyProjection } from '#projections/projection.ts';
+import { projections } from '../../src/composition/read-model.ts';
 
 export type TestPostgres = Readonly<{
   /** An empty database with the newest tables; it is closed by the next one, or with the server. */
-  fresh: () => Promise<Database>;
+  fresh: (others?: readonly AnyProjection[]) => Promise<Database>;
+  /** The same database as another hub sees it; the caller closes it. */
+  again: (others?: readonly AnyProjection[]) => Promise<Database>;
   stop: () => Promise<void>;
 }>;
 
@@ -22,14 +26,17 @@ export const startPostgres = async (): Promise<TestPostgres> => {
   const admin = new pg.Client(connection);
   await admin.connect();
   await admin.query('create database migrated');
-  await (await openDatabase({ ...connection, database: 'migrated' })).close();
+  await (await openDatabase({ ...connection, database: 'migrated' }, projections)).close();
   let current: Database | undefined;
+  let database = 'migrated';
   return {
-    fresh: async () => {
+    again: (others = projections) => openDatabase({ ...connection, database }, others),
+    fresh: async (others = projections) => {
       await current?.close();
       const name = `test_${randomUUID().replaceAll('-', '')}`;
       await admin.query(`create database ${name} template migrated`);
-      current = await openDatabase({ ...connection, database: name });
+      database = name;
+      current = await openDatabase({ ...connection, database }, others);
       return current;
     },
     stop: async () => {

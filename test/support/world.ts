@@ -113,7 +113,8 @@ export class World extends BackupApi {
   /** Starts the hub, for the first time or again on the same data. */
   async startHub(settings: Readonly<Record<string, string>> = {}): Promise<Program> {
     const ports = `${this.firstPort}-${this.firstPort + this.#portCount - 1}`;
-    const all = { SENDENSE_NBD_PORTS: ports, ...this.#settings, ...settings };
+    const restores = { SENDENSE_RESTORE_DIR: join(this.folder, 'restore') };
+    const all = { SENDENSE_NBD_PORTS: ports, ...restores, ...this.#settings, ...settings };
     const where = { folder: this.folder, dataDir: this.hubData, snaUrl: this.toNode.url };
     this.#hub = await startHub({ ...where, settings: all });
     this.toHub.leadTo(this.#hub.url);
@@ -133,7 +134,8 @@ export class World extends BackupApi {
     // A store that outlives its hub would be found by the next one: it has to end by itself.
     await eventually('the embedded stores end with their hub', async () => {
       const left = await processesOf(this.hubData);
-      return left.filter((found) => !isProgram('qemu-nbd')(found)).length === 0;
+      const staying = ['qemu-nbd', 'qemu-storage-daemon'].map(isProgram);
+      return left.every((found) => staying.some((stays) => stays(found)));
     });
   }
 

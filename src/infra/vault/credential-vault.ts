@@ -11,11 +11,12 @@ export const createCredentialVault = ({
   loginOf,
   noteUse,
 }: Pick<CredentialLogins, 'loginOf' | 'noteUse'>): CredentialVault => ({
-  loginOf: async (credentialId) => {
+  loginOf: async (credentialId, cause) => {
     try {
       const { vcenterHost, username, password } = await loginOf(credentialId);
       const commandId = randomUUID();
-      await noteUse(credentialId, 'backup', { actor: 'process:backup-runner', correlationId: commandId, commandId });
+      const context = { correlationId: commandId, ...cause, actor: 'process:backup-runner', commandId };
+      await noteUse(credentialId, 'backup', context);
       return { vcenterHost, username, password };
     } catch (error) {
       if (!(error instanceof DomainError) || error.code === 'credential-not-found') throw error;

@@ -3,7 +3,15 @@ import type { Clock, CommandContext, EventStore, Ids } from '#commands/ports.ts'
 import { type BackupCommand, backupDecider } from '#domain/backup/decide.ts';
 import type { KnownBackup } from '#domain/backup/state.ts';
 import { streamOf } from '#domain/streams.ts';
-import type { BackupNode, CredentialVault, DiskExporter, DiskImages, PortProbe, SideFiles } from '../ports.ts';
+import type {
+  BackupNode,
+  CredentialVault,
+  DiskExporter,
+  DiskImages,
+  PortProbe,
+  SideFiles,
+  StepObserver,
+} from '../ports.ts';
 
 export type PortPool = Readonly<{
   /** The host whose ports they are: names the pool's stream. */
@@ -23,6 +31,7 @@ export type BackupRunnerDeps = Readonly<{
   node: BackupNode;
   vault: CredentialVault;
   pool: PortPool;
+  steps?: StepObserver;
 }>;
 
 /** One look at one job. */
@@ -38,3 +47,17 @@ export const runnerContext = (ids: Ids, correlationId: string, causationId: stri
 /** Sends one command to the job's own stream. */
 export const tellJob = ({ store }: Pick<BackupRunnerDeps, 'store'>, command: BackupCommand, context: CommandContext) =>
   handle(store, { decider: backupDecider, stream: streamOf.backup(command.data.backupId) }, command, context);
+
+/** For looks that no event asked for (a start, a retry, a sweep): the newest event of the stream is what they follow from. */
+export const newestEventOf = async (
+  store: Pick<EventStore, 'readBackwards'>,
+  stream: string,
+): Promise<string | undefined> => {
+  for await (const { id } of store.readBackwards(stream)) return id;
+  return undefined;
+};
+
+export const causeOf = ({ correlationId, causationId }: CommandContext) => ({
+  correlationId,
+  ...(causationId === undefined ? {} : { causationId }),
+});

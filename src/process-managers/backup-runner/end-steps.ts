@@ -1,6 +1,7 @@
 import { handle, load } from '#commands/handle.ts';
 import { abandon } from '#commands/start-backup.ts';
 import type { StepEvent } from '#domain/backup/decide.ts';
+import type { TelemetrySummary } from '#domain/backup/events.ts';
 import { exportIdFor, folderOf } from '#domain/backup/ids.ts';
 import type { DiskState, KnownBackup } from '#domain/backup/state.ts';
 import { nbdPortsDecider } from '#domain/nbd-ports/nbd-ports.ts';
@@ -11,7 +12,7 @@ import { telemetryDecider } from '#domain/telemetry/decide.ts';
 import type { Progress, ProgressReported } from '#domain/telemetry/events.ts';
 import { NodeRefused, NodeUnreachable, PermanentFailure } from '../ports.ts';
 import { tellJob, type Work } from './deps.ts';
-import { emptyRollUp, performanceOf, sample } from './roll-up.ts';
+import { emptyRollUp, performanceOf, sample, summarise } from './roll-up.ts';
 import { chainSideFile, imageSideFile } from './side-file-content.ts';
 
 export const stopExport = async (disk: DiskState, { job, deps, signal }: Work): Promise<readonly StepEvent[]> => {
@@ -86,6 +87,17 @@ const tellRestorePoints = (
     context,
   );
 
+const sumOf = (disks: readonly Readonly<{ bytesTransferred: number }>[]): number =>
+  disks.reduce((sum, { bytesTransferred }) => sum + bytesTransferred, 0);
+
+/** The last report is of some moment in the middle, and the old client's of one disk alone: what was told of each disk counts more. */
+const transferredBy = (measured: readonly MeasuredDisk[], progress: Progress | undefined): number => {
+  const told = measured.map(({ disk }) => disk);
+  const isWhole = told.every(({ bytesTransferred }) => bytesTransferred > 0);
+  if (isWhole || !progress?.bytesTransferred) return sumOf(measured);
+  return Math.max(progress.bytesTransferred, sumOf(told));
+};
+
 /** The restore point first, then the job's end: whoever sees the job completed can base an increment on it. */
 export const complete = async (work: Work): Promise<void> => {
   const { job, deps, context } = work;
@@ -109,8 +121,7 @@ export const complete = async (work: Work): Promise<void> => {
   }));
   const point = { backupId, repositoryId, type: backupType, parentBackupId, disks, completedAt: at };
   await tellRestorePoints(work, { type: 'AddRestorePoint', data: { vmContextId, point } });
-  const ofDisks = measured.reduce((sum, { bytesTransferred }) => sum + bytesTransferred, 0);
-  const bytesTransferred = progress?.bytesTransferred || ofDisks;
+  const bytesTransferred = transferredBy(measured, progress);
   const totalBytes = Math.max(progress?.totalBytes ?? 0, bytesTransferred);
   const completed = measured.map(({ disk, imageBytes, bytesTransferred: bytes }) => ({
     ...{ diskIndex: disk.index, imageBytes, bytesTransferred: bytes },
@@ -166,12 +177,14 @@ const writeChainFile = async ({ job, deps }: Work, state: RestorePointsState, di
 const rollUp = async ({ job, deps, signal }: Work) => {
   const stream = streamOf.telemetry(job.backupId);
   let profile = emptyRollUp;
+  let telemetry: TelemetrySummary | null = null;
   let last = -1n;
   for await (const { event, revision } of deps.store.readForwards<ProgressReported>(stream, 0n, signal)) {
     profile = sample(profile, event);
+    telemetry = summarise(telemetry, event);
     last = revision;
   }
-  return { performance: performanceOf(profile), last, stream };
+  return { performance: performanceOf(profile), telemetry, last, stream };
 };
 
 /** After the end: what lies beside the images, the profile of the transfer, and the raw telemetry's truncation. */
@@ -182,8 +195,12 @@ export const close = async (work: Work): Promise<void> => {
     await passOnChangeIds(work);
     await writeSideFiles(work).catch(ignoreLostImages);
   } else await withdraw(work);
-  const { performance, last, stream } = await rollUp(work);
-  await tellJob(deps, { type: 'CloseBackup', data: { backupId, performance, at: deps.clock.now() } }, context);
+  const { performance, telemetry, last, stream } = await rollUp(work);
+  await tellJob(
+    deps,
+    { type: 'CloseBackup', data: { backupId, performance, telemetry, at: deps.clock.now() } },
+    context,
+  );
   if (last >= 0n) await deps.store.bound(stream, { truncateBefore: last + 1n });
 };
 

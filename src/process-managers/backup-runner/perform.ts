@@ -1,8 +1,9 @@
 import { load } from '#commands/handle.ts';
+import type { CommandContext } from '#commands/ports.ts';
 import { backupDecider, type StepEvent } from '#domain/backup/decide.ts';
-import type { BackupState, KnownBackup } from '#domain/backup/state.ts';
+import { type BackupState, evolve, type KnownBackup } from '#domain/backup/state.ts';
 import { streamOf } from '#domain/streams.ts';
-import { type BackupRunnerDeps, runnerContext, tellJob, type Work } from './deps.ts';
+import { type BackupRunnerDeps, causeOf, newestEventOf, runnerContext, tellJob, type Work } from './deps.ts';
 import {
   cancelTransfer,
   close,
@@ -52,6 +53,31 @@ const perform = async (intent: Intent, work: Work): Promise<readonly StepEvent[]
   }
 };
 
+const performObserved = (intent: Intent, work: Work): Promise<readonly StepEvent[]> => {
+  const facts = { processManager: 'backup-runner', jobId: work.job.backupId, step: intent.do };
+  return work.deps.steps?.step(facts, () => perform(intent, work)) ?? perform(intent, work);
+};
+
+type Performed = PromiseSettledResult<readonly StepEvent[]>;
+
+const stepsOf = (results: readonly Performed[]): readonly StepEvent[] =>
+  results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
+
+/**
+ * Exports follow their images without a record in between: all are found again by their names, and the record of each
+ * round costs the start of every backup a write to the log.
+ */
+const performRound = async (intents: readonly Intent[], work: Work): Promise<readonly Performed[]> => {
+  const results = await Promise.allSettled(intents.map((intent) => performObserved(intent, work)));
+  if (!isStarting(intents) || results.some(({ status }) => status === 'rejected')) return results;
+  const job = stepsOf(results).reduce<BackupState>(evolve, work.job) as KnownBackup;
+  const exports = owed(job).filter((intent) => intent.do === 'start-export');
+  return [
+    ...results,
+    ...(await Promise.allSettled(exports.map((intent) => performObserved(intent, { ...work, job })))),
+  ];
+};
+
 /**
  * What was done is recorded even when something beside it failed: it must be freed later. Returns the job as its steps left
  * it, or undefined when others may have written to it as well.
@@ -59,8 +85,8 @@ const perform = async (intent: Intent, work: Work): Promise<readonly StepEvent[]
 const performAll = async (intents: readonly Intent[], work: Work): Promise<BackupState | undefined> => {
   const { job, deps, context, signal } = work;
   const { backupId } = job;
-  const results = await Promise.allSettled(intents.map((intent) => perform(intent, work)));
-  const steps = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
+  const results = await performRound(intents, work);
+  const steps = stepsOf(results);
   const told =
     steps.length > 0
       ? await tellJob(deps, { type: 'RecordSteps', data: { backupId, steps, at: deps.clock.now() } }, context)
@@ -79,10 +105,10 @@ const performAll = async (intents: readonly Intent[], work: Work): Promise<Backu
 };
 
 /** The vault is asked while images and exports come into being, not after them. */
-const prefetchLogin = (job: KnownBackup, deps: BackupRunnerDeps): BackupRunnerDeps => {
+const prefetchLogin = (job: KnownBackup, deps: BackupRunnerDeps, cause: CommandContext): BackupRunnerDeps => {
   let login: ReturnType<BackupRunnerDeps['vault']['loginOf']> | undefined;
   const loginOf = (credentialId: number) => {
-    login ??= deps.vault.loginOf(credentialId);
+    login ??= deps.vault.loginOf(credentialId, causeOf(cause));
     return login;
   };
   // Whoever needs it hears why it failed; until then nobody listens.
@@ -104,13 +130,15 @@ export const settle = async (
 ): Promise<void> => {
   let known: BackupState | undefined;
   let using = deps;
+  let cause = causationId;
   while (!signal.aborted) {
     const state = known ?? (await load(deps.store, backupDecider, streamOf.backup(backupId))).state;
     if (state.status === 'none') return;
     const intents = owed(state);
     if (intents.length === 0) return;
-    if (isStarting(intents)) using = prefetchLogin(state, deps);
-    const context = runnerContext(deps.ids, backupId, causationId);
+    cause ??= await newestEventOf(deps.store, streamOf.backup(backupId));
+    const context = runnerContext(deps.ids, backupId, cause);
+    if (isStarting(intents)) using = prefetchLogin(state, deps, context);
     known = await performAll(intents, { job: state, deps: using, context, signal });
   }
 };

@@ -1,4 +1,4 @@
-import type { Performance, PerformanceSample } from '#domain/backup/events.ts';
+import type { Performance, PerformanceSample, TelemetrySummary } from '#domain/backup/events.ts';
 import type { ProgressReported } from '#domain/telemetry/events.ts';
 
 /** At most one sample in this time goes into a job's profile. */
@@ -34,3 +34,11 @@ export const performanceOf = ({ samples }: RollUp): Performance | null => {
     chart: samples,
   };
 };
+
+/** What is kept of the reports beside the profile; each report holds all that was known, so the newest is enough. */
+export const summarise = (summary: TelemetrySummary | null, { data }: ProgressReported): TelemetrySummary => ({
+  firstAt: summary?.firstAt ?? data.at,
+  lastAt: data.at,
+  reports: (summary?.reports ?? 0) + 1,
+  last: data.progress,
+});

@@ -9,7 +9,7 @@ import { idFromStream, prefixOf, streamOf } from '#domain/streams.ts';
 import { backupOfExport } from '../export-owner.ts';
 import { createLooks } from '../one-at-a-time.ts';
 import type { DiskExport } from '../ports.ts';
-import { type BackupRunnerDeps, runnerContext, tellJob } from './deps.ts';
+import { type BackupRunnerDeps, newestEventOf, runnerContext, tellJob } from './deps.ts';
 import { settle } from './perform.ts';
 
 export type RunnerOptions = Readonly<{
@@ -71,8 +71,9 @@ export const runBackups = (options: RunnerOptions, signal: AbortSignal): BackupR
   const recordDeath = async (ended: DiskExport & Readonly<{ detail: string }>): Promise<void> => {
     const { exportId, pid, detail, port } = ended;
     const at = deps.clock.now();
-    const context = runnerContext(deps.ids, exportId, undefined);
     const job = backupOfExport(exportId);
+    const stream = job ? streamOf.backup(job.backupId) : streamOf.nbdExport(exportId);
+    const context = runnerContext(deps.ids, job?.backupId ?? exportId, await newestEventOf(deps.store, stream));
     if (job) {
       await tellJob(deps, { type: 'RecordExportDeath', data: { ...job, pid, detail, at } }, context);
       return;
@@ -111,7 +112,8 @@ export const runBackups = (options: RunnerOptions, signal: AbortSignal): BackupR
       detail: 'it was gone when the hub started',
       at: deps.clock.now(),
     };
-    await tellJob(deps, { type: 'RecordExportDeath', data }, runnerContext(deps.ids, backupId, undefined));
+    const cause = await newestEventOf(deps.store, streamOf.backup(backupId));
+    await tellJob(deps, { type: 'RecordExportDeath', data }, runnerContext(deps.ids, backupId, cause));
   };
 
   const resume = async (position: bigint): Promise<void> => {

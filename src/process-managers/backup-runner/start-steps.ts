@@ -8,7 +8,7 @@ import { nbdPortsDecider } from '#domain/nbd-ports/nbd-ports.ts';
 import { streamOf } from '#domain/streams.ts';
 import { NodeRefused, NodeUnreachable, PermanentFailure, PortTaken } from '../ports.ts';
 import type { BackupRunnerDeps, Work } from './deps.ts';
-import { tellJob } from './deps.ts';
+import { causeOf, tellJob } from './deps.ts';
 
 /** The job cannot go on: becomes its `BackupFailed`. */
 export class JobFailure extends Error {
@@ -174,12 +174,12 @@ export const requestTransfer = async (work: Work): Promise<readonly StepEvent[]>
   const { job, deps, context, signal } = work;
   const { backupId, disks, vmName, vmPath, backupType, credentialId } = job;
   const targets = nbdTargets(disks);
-  const previousChangeId = disks[0]?.base?.changeId;
+  const previousChangeId = (backupType === 'incremental' && disks[0]?.base?.changeId) || null;
   try {
-    const login = await deps.vault.loginOf(credentialId);
+    const login = await deps.vault.loginOf(credentialId, causeOf(context));
     const requested: StepEvent = {
       type: 'TransferRequested',
-      data: { backupId, nbdTargets: targets, at: deps.clock.now() },
+      data: { backupId, nbdTargets: targets, previousChangeId, at: deps.clock.now() },
     };
     const steps = { backupId, steps: [requested], at: deps.clock.now() };
     const { state } = await tellJob(deps, { type: 'RecordSteps', data: steps }, context);
@@ -188,7 +188,7 @@ export const requestTransfer = async (work: Work): Promise<readonly StepEvent[]>
     const { pid } = await deps.node.startBackup(
       {
         ...{ jobId: backupId, vmName, vmPath, ...login, nbdTargets: targets, backupType },
-        ...(backupType === 'incremental' && previousChangeId ? { previousChangeId } : {}),
+        ...(previousChangeId ? { previousChangeId } : {}),
       },
       signal,
     );

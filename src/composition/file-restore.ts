@@ -1,0 +1,66 @@
+import { createMountDisk } from '#commands/mount-disk.ts';
+import { type AwaitMount, restoreMountTarget } from '#commands/restore-mount-target.ts';
+import { createUnmountDisk } from '#commands/unmount-disk.ts';
+import { idFromStream, prefixOf } from '#domain/streams.ts';
+import type { Endpoint } from '#http/route.ts';
+import { restoreMountEndpoints } from '#http/routes/restore-mounts.ts';
+import type { StepObserver } from '#process-managers/ports.ts';
+import { type RestoreMounts, runRestoreMounts } from '#process-managers/restore-mounts/run.ts';
+import { restoreMountQueries } from '#projections/restore-mounts.ts';
+import type { EndpointDeps } from './endpoints.ts';
+import type { MountServices } from './mount-services.ts';
+import { clock, ids } from './services.ts';
+import { createStreamWatch } from './stream-watch.ts';
+
+type RunnerDeps = Pick<EndpointDeps, 'stores' | 'log'> &
+  Readonly<{ services: Readonly<{ mounts: MountServices }>; steps?: StepObserver }>;
+
+/** The process manager of mounts, for the hub that holds the storage node's lease. */
+export const startRestoreMounts = (deps: RunnerDeps, signal: AbortSignal): RestoreMounts => {
+  const { stores, log, steps } = deps;
+  const { disks, holds, storageNode, cleanup } = deps.services.mounts;
+  const runner = runRestoreMounts(
+    {
+      deps: { store: stores.store, clock, ids, disks, holds, storageNode, ...(steps ? { steps } : {}) },
+      feed: stores.feed,
+      onProblem: ({ what, mountId, error }) => log.warn({ err: error, mountId }, what),
+      onSwept: () => {
+        cleanup.lastAt = clock.now();
+      },
+    },
+    signal,
+  );
+  cleanup.running = true;
+  void runner.done.finally(() => {
+    cleanup.running = false;
+  });
+  return runner;
+};
+
+/** Longer than the replay of a large journal takes. */
+const patienceMs = 60_000;
+
+const endings: ReadonlySet<string> = new Set(['UnmountRequested', 'MountFailed', 'Unmounted']);
+
+/** Mounts of disks, and the files in them. */
+export const fileRestoreEndpoints = (deps: EndpointDeps): readonly Endpoint[] => {
+  const { stores, services, readModel } = deps;
+  const { store } = stores;
+  const { host, holds, storageNode, idleSeconds, sweepSeconds, cleanup } = services.mounts;
+  const watch = createStreamWatch({
+    ...{ store, applied: readModel.applied, waitFor: readModel.runner.waitFor, patienceMs },
+  });
+  const awaitMount: AwaitMount = (mountId, until, signal) => watch({ ...restoreMountTarget(mountId), until }, signal);
+  // Whichever hub unmounts: whoever reads through this one is told as well.
+  readModel.applied.subscribe(({ stream, event }) => {
+    if (stream.startsWith(prefixOf('restoreMount')) && endings.has(event.type))
+      void holds.breakOff(idFromStream(stream), 0);
+  });
+  return restoreMountEndpoints({
+    mountDisk: createMountDisk({ store, clock, ids, host, storageNode, idleSeconds, awaitMount }),
+    unmountDisk: createUnmountDisk({ store, clock, awaitMount }),
+    mounts: restoreMountQueries(stores.database.readModel),
+    ...{ lastAccess: holds.lastAccess, ability: host.ability, storageNode, now: clock.now },
+    cleanup: () => ({ ...cleanup, everySeconds: sweepSeconds, idleSeconds }),
+  });
+};

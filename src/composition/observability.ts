@@ -1,0 +1,49 @@
+import type { Logger } from 'pino';
+import type { Config } from '#infra/config.ts';
+import { type FeedReader, observeFeed } from '#infra/observed/event-feed.ts';
+import { observeEventStore } from '#infra/observed/event-store.ts';
+import type { Fetch } from '#infra/sna-request.ts';
+import type { StepFacts, StepObserver } from '#process-managers/ports.ts';
+import { createHubMetrics } from './metrics.ts';
+import type { Stores } from './stores.ts';
+import { startTracing } from './tracing.ts';
+import type { Watcher } from './watcher.ts';
+
+export type Observability = Awaited<ReturnType<typeof startObservability>>;
+
+/** The first watcher is the innermost. */
+const watchSteps = (watchers: readonly Watcher[]): StepObserver => ({
+  step: <T>(facts: StepFacts, work: () => Promise<T>) =>
+    watchers.reduce(
+      (inner, { steps }) =>
+        () =>
+          steps.step(facts, inner),
+      work,
+    )(),
+});
+
+/** Metrics always, spans where a collector is told. Whatever is not watched runs as if nobody could. */
+export const startObservability = async (deps: Readonly<{ config: Config; version: string; log: Logger }>) => {
+  const hubMetrics = createHubMetrics(deps);
+  const tracing = await startTracing(deps);
+  const watchers = [hubMetrics.watcher, ...(tracing ? [tracing.watcher] : [])];
+  return {
+    ...hubMetrics,
+    stores: (stores: Stores): Stores => ({
+      ...stores,
+      store: watchers.reduce((inner, { eventStore }) => observeEventStore(inner, eventStore), stores.store),
+    }),
+    /** The same stores for one who follows the log. */
+    readBy: (reader: FeedReader, stores: Stores): Stores => ({
+      ...stores,
+      feed: watchers.reduce((inner, watcher) => observeFeed(inner, reader, watcher.feed), stores.feed),
+    }),
+    steps: watchSteps(watchers),
+    /** The outermost first. */
+    requests: watchers.map(({ requests }) => requests).toReversed(),
+    /** For calls to node appliances; undefined: the platform's own. */
+    fetch: tracing?.fetch as Fetch | undefined,
+    /** Sends what is left. */
+    close: async (): Promise<void> => tracing?.stop(),
+  };
+};

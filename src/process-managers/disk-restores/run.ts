@@ -1,0 +1,105 @@
+import type { EventFeed } from '#commands/ports.ts';
+import { idFromStream, prefixOf } from '#domain/streams.ts';
+import { createLooks } from '../one-at-a-time.ts';
+import { type DiskRestoresDeps, settle } from './perform.ts';
+import { createSlots } from './slots.ts';
+
+export type DiskRestoresOptions = Readonly<{
+  deps: DiskRestoresDeps;
+  feed: EventFeed;
+  /** Restores that have not ended, as of at least `position`. */
+  openRestores: (position: bigint) => Promise<readonly string[]>;
+  /** Disks written back side by side; the others wait. */
+  parallelRestores: number;
+  onProblem: (problem: Readonly<{ what: string; restoreId?: string; error: unknown }>) => void;
+}>;
+
+export interface DiskRestores {
+  status(): Readonly<{ running: boolean; openJobs: number }>;
+  /** Ends when the signal has aborted and no copy is under way; what was not ended begins anew with the next hub. */
+  readonly done: Promise<void>;
+}
+
+/** One that waits for its turn is looked at as well: it may be cancelled. */
+const maxLooks = 1_000;
+
+const retryMs = { first: 250, max: 15_000 };
+
+const pause = (durationMs: number, signal: AbortSignal): Promise<void> => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, durationMs);
+  const stop = () => resolve();
+  signal.addEventListener('abort', stop, { once: true });
+  return promise.finally(() => {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop);
+  });
+};
+
+/**
+ * Keeps every restore of a disk going. An event only says "look at this restore": what there is to do follows from its own
+ * stream, and all that are open are looked at before the feed goes live. One copy is one look, so the wish to end it is
+ * taken from the feed beside the look.
+ */
+export const runDiskRestores = (options: DiskRestoresOptions, signal: AbortSignal): DiskRestores => {
+  const { deps, feed, onProblem } = options;
+  const cancels = new Map<string, AbortController>();
+  const places = new Map<string, string>();
+  const slots = createSlots(options.parallelRestores);
+  const failures = new Map<string, number>();
+  let running = false;
+
+  const look = async (restoreId: string, cause: string | undefined): Promise<void> => {
+    // Before the stream is read: whoever asks for the end from here on finds it, or is read.
+    const cancel = new AbortController();
+    cancels.set(restoreId, cancel);
+    try {
+      await settle(restoreId, { deps, cause, places, slots, stopping: signal, cancelled: cancel.signal });
+      failures.delete(restoreId);
+    } finally {
+      cancels.delete(restoreId);
+    }
+  };
+  const lookAgain = (restoreId: string, error: unknown): void => {
+    if (signal.aborted) return;
+    const count = failures.get(restoreId) ?? 0;
+    failures.set(restoreId, count + 1);
+    onProblem({ what: 'a step of a disk restore failed and is tried again', restoreId, error });
+    void pause(Math.min(retryMs.first * 2 ** count, retryMs.max), signal).then(() =>
+      looks.request(restoreId, undefined),
+    );
+  };
+  const looks = createLooks(maxLooks, look, lookAgain);
+
+  const follow = async (): Promise<void> => {
+    const position = await feed.head(signal);
+    for (const restoreId of await options.openRestores(position)) looks.request(restoreId, undefined);
+    running = true;
+    for await (const item of feed.subscribe(position, { streamPrefixes: [prefixOf('diskRestore')] }, signal)) {
+      if (item.kind !== 'events') continue;
+      for (const { stream, id, event } of item.events) {
+        const restoreId = idFromStream(stream);
+        if (event.type === 'DiskRestoreCancelRequested') cancels.get(restoreId)?.abort(new Error('cancelled'));
+        if (event.type === 'DiskRestoreRequested' || event.type === 'DiskRestoreCancelRequested')
+          looks.request(restoreId, id);
+      }
+    }
+  };
+
+  const run = async (): Promise<void> => {
+    for (let delayMs = retryMs.first; !signal.aborted; delayMs = Math.min(delayMs * 2, retryMs.max)) {
+      try {
+        await follow();
+      } catch (error) {
+        if (signal.aborted) break;
+        if (running) delayMs = retryMs.first;
+        running = false;
+        onProblem({ what: 'the feed of disk restores broke and is opened again', error });
+        await pause(delayMs, signal);
+      }
+    }
+    await looks.close();
+  };
+
+  return { status: () => ({ running, openJobs: looks.open }), done: run() };
+};
