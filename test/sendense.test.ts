@@ -48,7 +48,8 @@ describe('./sendense', () => {
     await writeFile(join(repository, 'src/cli.ts'), cli);
     await writeFile(join(repository, 'package-lock.json'), '{}');
     for (const name of shellTools) await symlink((await execa('which', [name])).stdout, join(bin, name));
-    for (const name of ['qemu-img', 'qemu-nbd', 'nbdkit', 'nbdcopy', 'nbdinfo', 'lsblk', 'ip']) await script(name, '');
+    const blocks = ['qemu-img', 'qemu-nbd', 'qemu-storage-daemon', 'nbdkit', 'nbdcopy', 'nbdinfo'];
+    for (const name of [...blocks, 'ntfs-3g', 'mcopy', 'lsblk', 'ip']) await script(name, '');
     for (const name of ['mkfs.ext4', 'losetup', 'sfdisk']) await script(name, '');
     await script('npm', npm);
   });
