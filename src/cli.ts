@@ -141,6 +141,8 @@ const main = async ([name = 'help', ...args]: readonly string[]): Promise<number
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
+  // Whoever read the results has seen enough (`… | head`).
+  if (error instanceof Error && 'code' in error && error.code === 'EPIPE') process.exit(0);
   const plain = error instanceof UsageError || error instanceof ConfigError || error instanceof DataDirLocked;
   say(plain ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error));
   process.exitCode = plain ? 2 : 1;

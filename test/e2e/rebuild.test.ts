@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { ownEnvironment } from '../support/program.ts';
 import { World } from '../support/world.ts';
 
+const pauseMs = 50;
 const cli = resolve(import.meta.dirname, '../../src/cli.ts');
 
 describe('read models of a hub with a history', () => {
@@ -43,7 +45,11 @@ describe('read models of a hub with a history', () => {
       if (path === '/backups' && body.backups?.length !== expected) bad.push(`${body.backups?.length} backups`);
     };
     const askInTurn = async () => {
-      while (!stop.signal.aborted) for (const path of paths) await ask(path);
+      while (!stop.signal.aborted) {
+        for (const path of paths) await ask(path);
+        // Leaves the rebuild something of the machine.
+        await delay(pauseMs);
+      }
     };
     const asking = askInTurn();
     return async () => {

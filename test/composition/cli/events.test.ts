@@ -85,22 +85,6 @@ test('a refusal is one sentence: a file that exists, is damaged or is none, a st
   );
 });
 
-test('a log of any size moves in the same memory', async (t) => {
-  const [source, target] = [await startServer(t), await startServer(t)];
-  // What these events take as objects is more than the heap that the commands get.
-  for (let stream = 0; stream < 80; stream += 1)
-    await source.client.appendToStream(`many-${stream}`, happenedTimes(500));
-  const folder = await tempDir(t);
-  const small = { NODE_OPTIONS: '--max-old-space-size=60' };
-  const settings = { ...at(await tempDir(t), source.connectionString), ...small };
-  const exported = await runCli(['events', 'export', 'log.zst'], settings, folder);
-  assert.equal(exported.exitCode, 0, exported.stderr);
-  const there = { ...at(await tempDir(t), target.connectionString), ...small };
-  const imported = await runCli(['events', 'import', 'log.zst', '--json'], there, folder);
-  assert.equal(imported.exitCode, 0, imported.stderr);
-  assert.equal(JSON.parse(imported.stdout).written, 40_000);
-});
-
 test('what is appended is shown as it comes, from a position on and for the streams that are asked for', async (t) => {
   const { client, connectionString } = await startServer(t);
   const folder = await tempDir(t);

@@ -6,7 +6,7 @@ import type { WriteOutcome } from '../event-writer.ts';
 import { type Caller, requireAccess } from '../security/authoriser.ts';
 import { readExpectedRevision } from './expectation.ts';
 import { ProposedAppend } from './proposed-append.ts';
-import { invalidArgument, RpcError, streamDeleted, toRpcError } from './rpc-error.ts';
+import { deadlineExceeded, invalidArgument, RpcError, streamDeleted, toRpcError } from './rpc-error.ts';
 import type { Service } from './service.ts';
 import { readWritableStreamName } from './stream-name.ts';
 
@@ -83,6 +83,8 @@ export const createAppendCall =
     call.on('cancelled', () => answer(new RpcError(status.CANCELLED, 'Cancelled.'), null));
     call.on('end', () => {
       if (answered || call.cancelled) return;
+      // The client has been told by its own clock; the timer for it may be due behind the messages that were read just now.
+      if (Number(call.getDeadline()) <= Date.now()) return answer(deadlineExceeded(), null);
       const sent = options;
       if (!sent) return answer(invalidArgument('The append has no options.'), null);
       caller

@@ -48,6 +48,8 @@ export const wrongExpectedVersion = (streamName: string, expected: string, actua
     },
   );
 
+export const deadlineExceeded = (): RpcError => new RpcError(status.DEADLINE_EXCEEDED, 'Deadline exceeded.');
+
 export const accessDenied = (): RpcError =>
   new RpcError(status.PERMISSION_DENIED, 'Access denied.', { exception: 'access-denied' });
 

@@ -4,7 +4,6 @@ import {
   persistentSubscriptionToAllSettingsFromDefaults as allSettings,
   END,
   type EventStoreDBClient,
-  type PersistentSubscriptionToStreamSettings,
   START,
   streamNameFilter,
   persistentSubscriptionToStreamSettingsFromDefaults as streamSettings,
@@ -12,12 +11,10 @@ import {
 import { spawnStore } from '../child-process.ts';
 import { collect, connect, happened, happenedTimes, startServer, tempDir, until } from '../support.ts';
 import { Consuming, namesIn, silence } from './consuming.ts';
+import { createGroup } from './one-group.ts';
 
 const checkpointStream = '$persistentsubscription-order-1::group-checkpoint';
 const byCountOnly = { checkPointAfter: 0, checkPointLowerBound: 1, checkPointUpperBound: 5 };
-
-const createGroup = (client: EventStoreDBClient, settings: Partial<PersistentSubscriptionToStreamSettings> = {}) =>
-  client.createPersistentSubscriptionToStream('order-1', 'group', streamSettings({ startFrom: START, ...settings }));
 
 const consume = (client: EventStoreDBClient, answer = silence, bufferSize = 100) =>
   new Consuming(client.subscribeToPersistentSubscriptionToStream('order-1', 'group', { bufferSize }), answer);

@@ -4,26 +4,16 @@ import {
   persistentSubscriptionToAllSettingsFromDefaults as allSettings,
   binaryEvent,
   END,
-  type EventStoreDBClient,
   eventTypeFilter,
   excludeSystemEvents,
   type Filter,
   jsonEvent,
-  type PersistentSubscriptionToStreamSettings,
   START,
   streamNameFilter,
-  persistentSubscriptionToStreamSettingsFromDefaults as streamSettings,
 } from '@eventstore/db-client';
 import { collect, happened, happenedTimes, startServer, until } from '../support.ts';
 import { Consuming, namesIn } from './consuming.ts';
-
-type Settings = Partial<PersistentSubscriptionToStreamSettings>;
-
-const createGroup = (client: EventStoreDBClient, settings: Settings = {}) =>
-  client.createPersistentSubscriptionToStream('order-1', 'group', streamSettings({ startFrom: START, ...settings }));
-
-const consume = (client: EventStoreDBClient) =>
-  new Consuming(client.subscribeToPersistentSubscriptionToStream('order-1', 'group'));
+import { consume, createGroup } from './one-group.ts';
 
 describe('a group on a stream', () => {
   test('from its start gets what is there and then what comes', async (t) => {

@@ -17,12 +17,7 @@ import {
 } from '@eventstore/db-client';
 import { happened, happenedTimes, startServer, until } from '../support.ts';
 import { Consuming, namesIn, silence } from './consuming.ts';
-
-const createGroup = (client: EventStoreDBClient, settings: Partial<PersistentSubscriptionToStreamSettings> = {}) =>
-  client.createPersistentSubscriptionToStream('order-1', 'group', streamSettings({ startFrom: START, ...settings }));
-
-const consume = (client: EventStoreDBClient) =>
-  new Consuming(client.subscribeToPersistentSubscriptionToStream('order-1', 'group'));
+import { consume, createGroup } from './one-group.ts';
 
 const infoOf = (client: EventStoreDBClient) => client.getPersistentSubscriptionToStreamInfo('order-1', 'group');
 

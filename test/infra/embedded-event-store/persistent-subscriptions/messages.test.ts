@@ -2,23 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
   persistentSubscriptionToAllSettingsFromDefaults as allSettings,
-  type EventStoreDBClient,
   PersistentSubscriptionMaximumSubscribersReachedError,
-  type PersistentSubscriptionToStreamSettings,
   START,
   streamNameFilter,
-  persistentSubscriptionToStreamSettingsFromDefaults as streamSettings,
 } from '@eventstore/db-client';
 import { happened, happenedTimes, startServer, until } from '../support.ts';
-import { type Answer, acknowledge, Consuming, namesIn, silence } from './consuming.ts';
-
-type Settings = Partial<PersistentSubscriptionToStreamSettings>;
-
-const createGroup = (client: EventStoreDBClient, settings: Settings = {}) =>
-  client.createPersistentSubscriptionToStream('order-1', 'group', streamSettings({ startFrom: START, ...settings }));
-
-const consume = (client: EventStoreDBClient, answer: Answer = acknowledge, bufferSize = 10) =>
-  new Consuming(client.subscribeToPersistentSubscriptionToStream('order-1', 'group', { bufferSize }), answer);
+import { Consuming, namesIn, silence } from './consuming.ts';
+import { consume, createGroup } from './one-group.ts';
 
 describe('a message', () => {
   test('that is refused for a retry comes again at once, before new ones, and says how often', async (t) => {

@@ -4,22 +4,15 @@ import {
   persistentSubscriptionToAllSettingsFromDefaults as allSettings,
   binaryEvent,
   type EventStoreDBClient,
-  type PersistentSubscriptionToStreamSettings,
   START,
   streamNameFilter,
-  persistentSubscriptionToStreamSettingsFromDefaults as streamSettings,
 } from '@eventstore/db-client';
 import { collect, happened, happenedTimes, startServer, until } from '../support.ts';
 import { type Answer, acknowledge, Consuming, namesIn } from './consuming.ts';
+import { consume, createGroup } from './one-group.ts';
 
 const parkedStream = '$persistentsubscription-order-1::group-parked';
 const park: Answer = (taken, subscription) => subscription.nack('park', 'no good', taken);
-
-const createGroup = (client: EventStoreDBClient, settings: Partial<PersistentSubscriptionToStreamSettings> = {}) =>
-  client.createPersistentSubscriptionToStream('order-1', 'group', streamSettings({ startFrom: START, ...settings }));
-
-const consume = (client: EventStoreDBClient, answer: Answer) =>
-  new Consuming(client.subscribeToPersistentSubscriptionToStream('order-1', 'group'), answer);
 
 const parkedCount = async (client: EventStoreDBClient): Promise<bigint> =>
   (await client.getPersistentSubscriptionToStreamInfo('order-1', 'group')).stats.parkedMessageCount;

@@ -122,6 +122,11 @@ export const proveAppends = (lane: Lane): void => {
       });
     });
   }
+};
+
+/** Takes its time, and the same way through each client: for one lane. */
+export const proveLargeAppend = (lane: Lane): void => {
+  const { client } = lane;
   describe(`a large append through ${lane.library.name}, ${lane.store.mode}`, () => {
     test('ten thousand events are one append, in order', async () => {
       const stream = newStream();

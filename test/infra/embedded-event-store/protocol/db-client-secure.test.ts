@@ -1,4 +1,4 @@
-import { proveAppends } from './appends.ts';
+import { proveAppends, proveLargeAppend } from './appends.ts';
 import { dbClient } from './db-client.ts';
 import { proveDeletions } from './deletions.ts';
 import { openLane } from './lane.ts';
@@ -8,5 +8,6 @@ import { proveSubscriptions } from './subscriptions.ts';
 const lane = await openLane('secure', dbClient);
 proveSubscriptions(lane);
 proveAppends(lane);
+proveLargeAppend(lane);
 proveDeletions(lane);
 proveReads(lane);
