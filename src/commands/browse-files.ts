@@ -31,6 +31,8 @@ export type FileList = Readonly<{
   mount: OpenMount;
   /** Empty parts tell that it is still being looked for. */
   parts: AsyncGenerator<readonly ListedFile[], ListEnd>;
+  /** Aborts when the mount goes all the same. */
+  gone: AbortSignal;
   /** Lets go of the mount; also when nothing was read. */
   close: () => Promise<void>;
 }>;
@@ -157,7 +159,12 @@ export const createBrowseFiles = (deps: Deps): BrowseFiles => ({
         await running.ended();
         await source.close().finally(hold.release);
       };
-      return { mount: hold.mount, parts: running.track(heldBy(partsOf(source.found, request), hold)), close };
+      return {
+        mount: hold.mount,
+        gone: hold.signal,
+        parts: running.track(heldBy(partsOf(source.found, request), hold)),
+        close,
+      };
     } catch (error) {
       hold.release();
       throw error;

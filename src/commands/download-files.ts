@@ -13,6 +13,8 @@ type Common = Readonly<{
   path: string;
   /** For the file that the client makes of it. */
   name: string;
+  /** Aborts when the mount goes all the same. */
+  gone: AbortSignal;
   /** Lets go of the mount, once what is being read has come to its end; may be repeated. */
   close: () => Promise<void>;
 }>;
@@ -87,7 +89,14 @@ const directoryOf = async (trees: FileTrees, at: Place, format: ArchiveFormat): 
     await archive.close();
   };
   return {
-    ...{ kind: 'directory', mount, path: place.path, format, name: `${nameOf(mount, place)}.${format}` },
+    ...{
+      kind: 'directory',
+      mount,
+      path: place.path,
+      format,
+      name: `${nameOf(mount, place)}.${format}`,
+      gone: hold.signal,
+    },
     ...{ body: running.track(heldBy(archive.body, hold)), counts: archive.counts, close: closing(work, hold) },
   };
 };
@@ -102,7 +111,7 @@ const fileOf = ({ hold, place, signal }: Place, opened: OpenedFile): FileDownloa
     await opened.close();
   };
   return {
-    ...{ kind: 'file', mount, path: place.path, name: nameOf(mount, place), sizeBytes, modifiedAt },
+    ...{ kind: 'file', mount, path: place.path, name: nameOf(mount, place), sizeBytes, modifiedAt, gone: hold.signal },
     version: `${mount.backupId}/${mount.diskIndex}/${partition}/${opened.version}`,
     read: (range, pool) => running.track(heldBy(opened.read(range, pool, signal), hold)),
     close: closing(work, hold),

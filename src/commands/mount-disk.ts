@@ -155,9 +155,9 @@ export const createMountDisk = (deps: Deps) => {
     taken: SlotHolder | undefined,
     context: CommandContext,
   ): Promise<string> => {
-    const driver = await driverOf(host);
     const { imagePath } = disk;
-    if (!(await host.isReadable(imagePath)))
+    const [driver, isReadable] = await Promise.all([driverOf(host), host.isReadable(imagePath)]);
+    if (!isReadable)
       throw new DomainError('image-unreadable', 'the image of this disk is gone or may not be read', { imagePath });
     const holder = taken ?? (await takeSlot(wanted, driver, context));
     await request(holder, disk, driver, context);
@@ -169,10 +169,10 @@ export const createMountDisk = (deps: Deps) => {
     context: CommandContext,
     signal: AbortSignal,
   ): Promise<RestoreMount | undefined> => {
-    const disk = await findDisk(deps, wanted);
-    const holder = holderOf(await slotHolders(store, storageNode), wanted);
+    const [disk, holders] = await Promise.all([findDisk(deps, wanted), slotHolders(store, storageNode)]);
+    const holder = holderOf(holders, wanted);
     const mount = holder && (await load(store, restoreMountDecider, streamOf.restoreMount(holder.mountId))).state;
-    if (holder && mount && mount.status !== 'none') return existing(mount, context, signal);
+    if (mount && mount.status !== 'none') return existing(mount, context, signal);
     const mountId = await begin(wanted, disk, holder, context);
     return resultOf(await awaitMount(mountId, isSettled, signal), mountId);
   };

@@ -36,6 +36,7 @@ import type { HubAudit } from './audit.ts';
 import { diskExports, diskRestores } from './disk-restores.ts';
 import { explanationEndpoints } from './explanations.ts';
 import { fileRestoreEndpoints } from './file-restore.ts';
+import { fileVersions } from './file-versions.ts';
 import { createJobWatch } from './job-watch.ts';
 import type { Moments } from './moments.ts';
 import type { Past } from './past.ts';
@@ -167,6 +168,7 @@ export const createEndpoints = (deps: EndpointDeps): readonly Endpoint[] => [
   }),
   ...diskExports(deps),
   ...fileRestoreEndpoints(deps),
+  ...fileVersions(deps),
   ...restoredFiles({ mounts: deps.services.mounts.holds, trail: deps.audit.trail, log: deps.log }),
   ...readModelAdmin(deps),
   ...explanationEndpoints(deps),

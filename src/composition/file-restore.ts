@@ -42,23 +42,31 @@ const patienceMs = 60_000;
 
 const endings: ReadonlySet<string> = new Set(['UnmountRequested', 'MountFailed', 'Unmounted']);
 
-/** Mounts of disks, and the files in them. */
-export const fileRestoreEndpoints = (deps: EndpointDeps): readonly Endpoint[] => {
-  const { stores, services, readModel } = deps;
+/** What mounts disks and unmounts them, each answering once it is done. */
+export const mountCommands = ({ stores, services, readModel }: EndpointDeps) => {
   const { store } = stores;
-  const { host, holds, storageNode, idleSeconds, sweepSeconds, cleanup } = services.mounts;
+  const { host, storageNode, idleSeconds } = services.mounts;
   const watch = createStreamWatch({
     ...{ store, applied: readModel.applied, waitFor: readModel.runner.waitFor, patienceMs },
   });
   const awaitMount: AwaitMount = (mountId, until, signal) => watch({ ...restoreMountTarget(mountId), until }, signal);
+  return {
+    mountDisk: createMountDisk({ store, clock, ids, host, storageNode, idleSeconds, awaitMount }),
+    unmountDisk: createUnmountDisk({ store, clock, awaitMount }),
+  };
+};
+
+/** Mounts of disks. */
+export const fileRestoreEndpoints = (deps: EndpointDeps): readonly Endpoint[] => {
+  const { stores, services, readModel } = deps;
+  const { host, holds, storageNode, idleSeconds, sweepSeconds, cleanup } = services.mounts;
   // Whichever hub unmounts: whoever reads through this one is told as well.
   readModel.applied.subscribe(({ stream, event }) => {
     if (stream.startsWith(prefixOf('restoreMount')) && endings.has(event.type))
       void holds.breakOff(idFromStream(stream), 0);
   });
   return restoreMountEndpoints({
-    mountDisk: createMountDisk({ store, clock, ids, host, storageNode, idleSeconds, awaitMount }),
-    unmountDisk: createUnmountDisk({ store, clock, awaitMount }),
+    ...mountCommands(deps),
     mounts: restoreMountQueries(stores.database.readModel),
     ...{ lastAccess: holds.lastAccess, ability: host.ability, storageNode, now: clock.now },
     cleanup: () => ({ ...cleanup, everySeconds: sweepSeconds, idleSeconds }),

@@ -5,11 +5,13 @@ import type { DomainEvent } from './decider.ts';
 import type { DiskRestoreEvent } from './disk-restore/events.ts';
 import { nameOfTarget } from './disk-restore/target.ts';
 import type { IdempotencyKeyEvent } from './idempotency-key/idempotency-key.ts';
+import type { MountSlotsEvent } from './mount-slots/mount-slots.ts';
 import type { NbdExportEvent } from './nbd-export/nbd-export.ts';
 import type { NbdPortsEvent } from './nbd-ports/nbd-ports.ts';
 import type { RepositoryEvent } from './repository/repository.ts';
 import type { RepositoryRootsEvent } from './repository/roots.ts';
 import type { RepositoryStorageEvent } from './repository/storage.ts';
+import type { RestoreMountEvent } from './restore-mount/events.ts';
 import type { RestorePointsEvent } from './restore-points/events.ts';
 import type { SessionEvent } from './session/events.ts';
 import type { TelemetryEvent } from './telemetry/events.ts';
@@ -26,9 +28,11 @@ type Told =
   | IdempotencyKeyEvent
   | NbdExportEvent
   | NbdPortsEvent
+  | MountSlotsEvent
   | RepositoryEvent
   | RepositoryRootsEvent
   | RepositoryStorageEvent
+  | RestoreMountEvent
   | RestorePointsEvent
   | SessionEvent
   | TelemetryEvent
@@ -62,6 +66,18 @@ const words: Words = {
   NbdPortsAllocated: ({ leases }) => `Leased NBD ports: ${leases.map(({ port }) => port).join(', ') || 'none'}.`,
   NbdPortsReleased: ({ ports, jobId, reason }) => `Ports ${ports.join(', ')} of ${jobId} are free again (${reason}).`,
   NbdPortsCarriedForward: ({ leases }) => `Carried the leases of ${leases.length} ports forward.`,
+  MountSlotTaken: ({ slot, backupId, diskIndex }) => `Took mount slot ${slot} for disk ${diskIndex} of ${backupId}.`,
+  MountSlotReleased: ({ slot }) => `Mount slot ${slot} is free again.`,
+  MountSlotsCarriedForward: ({ holders }) => `Carried ${holders.length} mounts forward.`,
+  MountRequested: ({ backupId, diskIndex }) => `Somebody asked for the files on disk ${diskIndex} of ${backupId}.`,
+  DiskExposed: ({ sizeBytes }) => `The disk (${inGib(sizeBytes)}) was opened over a throw-away overlay.`,
+  MountCompleted: ({ partitions, skipped }) =>
+    `Mounted ${partitions.length} filesystems${skipped.length === 0 ? '' : `, ${skipped.length} cannot be mounted`}.`,
+  MountFailed: ({ reason }) => `Nothing was mounted: ${reason}.`,
+  MountAccessed: ({ expiresAt }) => `Files were read; the mount now ends at ${expiresAt} unless they are again.`,
+  UnmountRequested: ({ cause, detail }) => `The mount is to end (${cause}): ${detail}.`,
+  UnmountFailed: ({ reason }) => `It could not be unmounted: ${reason}.`,
+  Unmounted: () => 'Nothing of the mount is left.',
   RepositoryAdded: ({ name, config }) => `Added the repository "${name}" at ${config.path}.`,
   RepositoryRemovalBegun: ({ repositoryId }) => `${repositoryId} takes no more backups: its removal began.`,
   RepositoryRemovalRefused: ({ backupCount }) => `Not removed: it still holds ${backupCount} backups.`,

@@ -70,6 +70,8 @@ export type StreamReply = Readonly<{
   headers?: Headers;
   /** Told of each piece that is on its way, so that its memory can be used again; without it nobody may touch a piece once it is handed out. */
   recycle?: (piece: Uint8Array) => void;
+  /** Breaks it off, also while its reader takes nothing; the reason is told as an error. */
+  brokenBy?: AbortSignal;
   /** Called once when it is over, also when nothing of the body was ever read: a generator's `finally` may not run. */
   release?: () => void;
 }>;

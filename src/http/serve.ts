@@ -128,8 +128,10 @@ const sendStream = async (request: Request, response: Response, streaming: Strea
     }
     // Counts only time in which not a byte moves; a long transfer may last as long as it likes.
     response.setTimeout(stallMs, () => response.destroy());
-    await pipeline(source, reply.recycle ? recycling(response, reply.recycle) : response);
+    const sink = reply.recycle ? recycling(response, reply.recycle) : response;
+    await (reply.brokenBy ? pipeline(source, sink, { signal: reply.brokenBy }) : pipeline(source, sink));
   } catch (error) {
+    if (reply.brokenBy?.aborted) throw reply.brokenBy.reason;
     if (!isExpectedEnd(error, signal)) throw error;
   } finally {
     reply.release?.();

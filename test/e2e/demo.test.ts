@@ -126,6 +126,16 @@ test('Ctrl-C in the middle of the full backup stops everything and leaves nothin
   assert.deepEqual(await leftovers(), []);
 });
 
+test('Ctrl-C while backups are mounted unmounts them and leaves nothing', testTimeout, async (t) => {
+  const { child, leftovers, untilTold } = await startDemo(t, ['--json', '--exit', '--size', '128M']);
+  await untilTold(/… Mount both backups/);
+  child.kill('SIGINT');
+  const { stderr, exitCode } = await child;
+  assert.equal(exitCode, 130, stderr);
+  assert.doesNotMatch(stderr, /did not stop by itself/);
+  assert.deepEqual(await leftovers(), []);
+});
+
 test('without --exit the demo serves, with the login it tells, until Ctrl-C', testTimeout, async (t) => {
   const { child, leftovers } = await startDemo(t, ['--json', '--size', '128M']);
   const [line] = await child.stdout[Symbol.asyncIterator]()

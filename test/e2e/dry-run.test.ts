@@ -36,7 +36,7 @@ before(async () => {
   postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), log }, new AbortController().signal);
   const { user, password, host, port, database } = postgres.connection;
   const url = `postgres://${user}:${password}@localhost/${database}?host=${encodeURIComponent(host)}&port=${port}`;
-  world = await World.open({ settings: { SENDENSE_DATABASE: url } });
+  world = await World.open({ settings: { SENDENSE_DATABASE: url, SENDENSE_RESTORE_ROOTS: folder } });
   full = await world.backUp('full');
   increment = await world.backUp('incremental');
 });
@@ -141,6 +141,7 @@ describe('a dry run', () => {
     const image = full.disk_results[0]?.qcow2_path;
     const serve = { export_name: 'by-hand', port: world.firstPort, qcow2_path: image, read_only: true };
     const vcenter = { credential_id: 1 };
+    const restoreTo = (path: string) => ({ backup_id: id, target: { type: 'image', path, format: 'raw' } });
     const key = { 'idempotency-key': 'dry' };
     const calls: readonly (readonly [string, string, unknown, number])[] = [
       ['POST', '/backups', world.request('full'), 200],
@@ -173,6 +174,9 @@ describe('a dry run', () => {
       ['POST', '/nbd/ports/release', allocated, 200],
       ['POST', '/nbd/qemu-nbd/start', serve, 200],
       ['POST', '/nbd/qemu-nbd/stop', { export_name: 'nothing' }, 404],
+      ['POST', '/restore/disk', restoreTo(join(folder, 'restored.raw')), 200],
+      ['POST', '/restore/disk', restoreTo('/etc/restored.raw'), 422],
+      ['DELETE', '/restore/disk/nothing', undefined, 404],
     ];
     const patterns = describedEndpoints()
       .filter(({ dryRun }) => dryRun)

@@ -37,6 +37,7 @@ describe('settings', () => {
       nbd: { bindHost: '127.0.0.1', firstPort: 10_100, lastPort: 10_200 },
       jobs: { stallSeconds: 60, staleFailSeconds: 300, startFailSeconds: 300, staleCheckSeconds: 30 },
       diskRestore: { roots: [], nbdHosts: [] },
+      restore: { mountDir: '/mnt/sendense/restore', driver: 'auto', idleSeconds: 3600, sweepSeconds: 300 },
       eventExport: { repository: undefined, everySeconds: 300 },
       vault: { secretKey: undefined, keyFile: `${dataDir}/secret.key` },
     });
@@ -75,6 +76,10 @@ describe('settings', () => {
       SENDENSE_STALE_CHECK_SECONDS: '4',
       SENDENSE_RESTORE_ROOTS: '/srv/restored, /mnt/disks',
       SENDENSE_RESTORE_NBD: '10.0.0.5:10809,[::1],kvm-1',
+      SENDENSE_RESTORE_DIR: '/srv/mounts',
+      SENDENSE_MOUNT_DRIVER: 'fuse',
+      SENDENSE_MOUNT_IDLE_SECONDS: '600',
+      SENDENSE_MOUNT_SWEEP_SECONDS: '30',
       SENDENSE_EVENT_EXPORT_REPOSITORY: 'primary',
       SENDENSE_EVENT_EXPORT_SECONDS: '60',
       SENDENSE_SECRET_KEY: Buffer.alloc(32, 7).toString('base64'),
@@ -99,6 +104,7 @@ describe('settings', () => {
       nbd: { bindHost: '127.0.0.2', firstPort: 20_000, lastPort: 20_009 },
       jobs: { stallSeconds: 1, staleFailSeconds: 2, startFailSeconds: 3, staleCheckSeconds: 4 },
       diskRestore: { roots: ['/srv/restored', '/mnt/disks'], nbdHosts: ['10.0.0.5:10809', '[::1]', 'kvm-1'] },
+      restore: { mountDir: '/srv/mounts', driver: 'fuse', idleSeconds: 600, sweepSeconds: 30 },
       eventExport: { repository: 'primary', everySeconds: 60 },
       vault: { secretKey: new Uint8Array(32).fill(7), keyFile: '/srv/sendense/secret.key' },
     });

@@ -39,7 +39,8 @@ export const mountedFolders = (...mounts: readonly OpenMount[]) => {
     held: (mountId = 'mount-1') => holds.get(mountId)?.size ?? 0,
     /** As an unmount does. */
     breakOff: (mountId = 'mount-1') => {
-      for (const controller of holds.get(mountId) ?? []) controller.abort(new Error('unmount'));
+      for (const controller of holds.get(mountId) ?? [])
+        controller.abort(new DomainError('mount-not-found', 'It is being unmounted.'));
     },
   };
 };

@@ -27,7 +27,7 @@ const httpDate = (iso: string): string => new Date(Math.min(Date.parse(iso), Dat
 type Sent = { bytes: number; started: boolean; whole: boolean };
 
 export const restoreDownloadEndpoints = ({ downloads, audit, log }: RestoreDownloadsDeps): readonly Endpoint[] => {
-  const { stream } = resource({ tag: 'File restore', group: 'group02' });
+  const { stream } = resource({ tag: 'Restore', group: 'group02' });
 
   const counted = async function* (bytes: AsyncIterable<Uint8Array>, sent: Sent): AsyncGenerator<Uint8Array> {
     for await (const piece of bytes) {
@@ -66,7 +66,7 @@ export const restoreDownloadEndpoints = ({ downloads, audit, log }: RestoreDownl
       else if (!sent.whole)
         void audit.ended(access, mount, { problem: 'the download broke off', facts: { bytes: sent.bytes, ...range } });
     };
-    return { body, status, headers, release, recycle: (piece) => pool.giveBack(piece) };
+    return { body, status, headers, release, recycle: (piece) => pool.giveBack(piece), brokenBy: download.gone };
   };
 
   const fileReply = (request: RequestFacts, access: Access, download: FileDownload): StreamReply => {
@@ -105,7 +105,7 @@ export const restoreDownloadEndpoints = ({ downloads, audit, log }: RestoreDownl
           'files of a backup cannot be read and are not in an archive',
         );
     };
-    return { body, headers: attachmentHeaders(name, archiveTypes[format]), release };
+    return { body, headers: attachmentHeaders(name, archiveTypes[format]), release, brokenBy: download.gone };
   };
 
   const replyWith = async (

@@ -5,7 +5,13 @@ import type { AuditEntry } from '#domain/audit/entry.ts';
 import { problemOf } from '../errors.ts';
 import type { RequestFacts } from '../request.ts';
 
-export type AccessAction = 'ListFiles' | 'SearchFiles' | 'InspectFile' | 'DownloadFile' | 'DownloadDirectory';
+export type AccessAction =
+  | 'ListFiles'
+  | 'SearchFiles'
+  | 'InspectFile'
+  | 'DownloadFile'
+  | 'DownloadDirectory'
+  | 'ListFileVersions';
 
 export type Access = Readonly<{
   request: RequestFacts;
@@ -43,6 +49,8 @@ const brokenOff = (reason: string): Outcome => ({ outcome: 'failed', status: 200
 
 export type AccessAudit = Readonly<{
   accepted: (access: Access, mount: OpenMount, facts?: Facts & Readonly<{ status?: number }>) => Promise<void>;
+  /** The same for what is no single mount's. */
+  looked: (access: Access, facts: Facts) => Promise<void>;
   /** What was accepted at first has come to its end, or not. */
   ended: (
     access: Access,
@@ -59,7 +67,12 @@ export const createAccessAudit = (trail: AuditTrail): AccessAudit => {
     trail.record({
       ...{ id: randomUUID(), at: new Date().toISOString(), actor: request.actor },
       ...{ source: request.actor === 'operator:local' ? 'cli' : 'http', action },
-      ...{ objectType: 'restore_mount', objectId: mountId, ...outcome, dryRun: false },
+      ...{
+        objectType: action === 'ListFileVersions' ? 'vm' : 'restoreMount',
+        objectId: mountId,
+        ...outcome,
+        dryRun: false,
+      },
       ...{ address: request.address, requestId: request.requestId, correlationId: request.requestId },
       facts: Object.fromEntries(
         Object.entries({ ...pathFacts(path), ...facts }).map(([key, value]) => [key, `${value}`]),
@@ -69,6 +82,7 @@ export const createAccessAudit = (trail: AuditTrail): AccessAudit => {
   return {
     accepted: (access, mount, { status = 200, ...facts } = {}) =>
       record(access, accepted(status), { ...mountFacts(mount), ...facts }),
+    looked: (access, facts) => record(access, accepted(200), facts),
     ended: (access, mount, { problem, facts }) =>
       record(access, problem === undefined ? accepted(200) : brokenOff(problem), { ...mountFacts(mount), ...facts }),
     watched: async (access, work) => {

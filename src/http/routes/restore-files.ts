@@ -35,7 +35,7 @@ const wantsLines = (format: string | undefined, accept: string | undefined): boo
 type Listing = Readonly<{ access: Access; list: ListRequest; lines: boolean }>;
 
 export const restoreFilesEndpoints = ({ browse, audit, log }: RestoreFilesDeps): readonly Endpoint[] => {
-  const { endpoint } = resource({ tag: 'File restore', group: 'group02' });
+  const { endpoint } = resource({ tag: 'Restore', group: 'group02' });
 
   /** The first part is read before anything is answered: whatever is to be refused is refused then. */
   const begin = async ({
@@ -68,6 +68,7 @@ export const restoreFilesEndpoints = ({ browse, audit, log }: RestoreFilesDeps):
     return new OtherForm(listing.lines ? ndjson : json, {
       body: listing.lines ? ndjsonBody(whole) : jsonBody(whole, head),
       release: close,
+      brokenBy: list.gone,
     });
   };
 

@@ -26,11 +26,15 @@ export const attachLoop = async (
   }
 };
 
+/** Content with a device that is free already, and with one that is no loop device. */
+export const detachLoop = async (device: string, signal: AbortSignal): Promise<void> => {
+  if (!device.startsWith('/dev/loop')) return;
+  await runProgram('losetup', ['--detach', device], timeoutMs, signal).catch((error: unknown) => {
+    if (!(error instanceof PermanentFailure && /No such device/i.test(error.message))) throw error;
+  });
+};
+
 /** Of all files below a folder. One that is still in use goes with its last user. */
 export const detachLoops = async (folder: string, signal: AbortSignal): Promise<void> => {
-  for (const { device } of await loopsBelow(folder)) {
-    await runProgram('losetup', ['--detach', device], timeoutMs, signal).catch((error: unknown) => {
-      if (!(error instanceof PermanentFailure && /No such device/i.test(error.message))) throw error;
-    });
-  }
+  for (const { device } of await loopsBelow(folder)) await detachLoop(device, signal);
 };

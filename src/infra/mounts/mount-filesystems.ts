@@ -7,11 +7,13 @@ import { copyFat } from './copy-fat.ts';
 import type { ExposedDisk } from './exposure.ts';
 import { methodFor, safeOptions } from './filesystems.ts';
 import type { DiskLayout, Volume } from './layout.ts';
+import { detachLoop } from './loop-devices.ts';
 import { replayNtfsLog } from './ntfs-log.ts';
 import { umountBelow } from './take-down.ts';
 
 /** A journal that is replayed, or a check of the log of an XFS, may take its time on a large filesystem. */
 const mountTimeoutMs = 120_000;
+const detachTimeoutMs = 5_000;
 /** Each takes two programs; more at once than that is no faster. */
 const sideBySide = 4;
 
@@ -42,7 +44,16 @@ const once = <T>(make: () => Promise<T>): (() => Promise<T>) => {
 
 const mountable = (volume: Volume, { disk, folder, kernel }: Where, signal: AbortSignal): Mountable => {
   const method = methodFor(volume.filesystem, kernel);
-  const device = once(() => disk.deviceOf(volume, volume.partition, signal));
+  /** Unmounting frees the device; what was never mounted has to be freed here. */
+  const onDevice = async (mount: (device: string) => Promise<unknown>): Promise<void> => {
+    const device = await disk.deviceOf(volume, volume.partition, signal);
+    try {
+      await mount(device);
+    } catch (error) {
+      await detachLoop(device, AbortSignal.timeout(detachTimeoutMs));
+      throw error;
+    }
+  };
   const copy = once(() => copyFat({ volume, diskPath: disk.path, folder }, signal));
   const options = safeOptions.join(',');
   const run = (program: string, args: readonly string[]) => runProgram(program, args, mountTimeoutMs, signal);
@@ -55,14 +66,14 @@ const mountable = (volume: Volume, { disk, folder, kernel }: Where, signal: Abor
         await run('mount', ['-o', `bind,${options}`, await copy(), target]);
         return;
       case 'ntfs-3g':
-        await replayNtfsLog(await device(), signal);
-        await run('ntfs-3g', ['-o', options, await device(), target]);
-        return;
+        return onDevice(async (device) => {
+          await replayNtfsLog(device, signal);
+          await run('ntfs-3g', ['-o', options, device, target]);
+        });
       case 'kernel':
-        await run('mount', [
-          ...['-t', volume.filesystem, '-o', [options, ...method.options].join(',')],
-          ...[await device(), target],
-        ]);
+        return onDevice((device) =>
+          run('mount', ['-t', volume.filesystem, '-o', [options, ...method.options].join(','), device, target]),
+        );
     }
   };
   return { volume, mountAt };

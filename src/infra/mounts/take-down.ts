@@ -13,11 +13,14 @@ const busy = { attempts: 10, pauseMs: 100 };
 const isMounted = async (point: string): Promise<boolean> =>
   (await mountsBelow(point)).some(({ mountPoint }) => mountPoint === point);
 
-/** In order while it can be had; else the folder is freed now and the filesystem with its last user. */
+/**
+ * In order while it can be had; else the folder is freed now and the filesystem with its last user. Its loop device goes with
+ * it: once the program under the device has ended, the device does not tell any more which disk it was over.
+ */
 const umount = async (point: string, signal: AbortSignal): Promise<void> => {
   for (let attempt = 1; attempt <= busy.attempts; attempt += 1) {
     try {
-      await runProgram('umount', [point], timeoutMs, signal);
+      await runProgram('umount', ['--detach-loop', point], timeoutMs, signal);
       return;
     } catch (error) {
       if (!(error instanceof PermanentFailure)) throw error;
@@ -26,7 +29,7 @@ const umount = async (point: string, signal: AbortSignal): Promise<void> => {
       await delay(busy.pauseMs);
     }
   }
-  await runProgram('umount', ['--lazy', point], timeoutMs, signal);
+  await runProgram('umount', ['--lazy', '--detach-loop', point], timeoutMs, signal);
 };
 
 /** Everything at or below a folder; the last mounted first. */
