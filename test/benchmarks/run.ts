@@ -13,6 +13,7 @@ import { incrementalBackup } from './incremental-backup.ts';
 import { mountBenchmark } from './mount.ts';
 import { postBackups } from './post-backups.ts';
 import { asText, missedIn, type Result } from './report.ts';
+import { restoreFiles } from './restore-files.ts';
 import { telemetry } from './telemetry.ts';
 import { telemetryCrud } from './telemetry-crud.ts';
 
@@ -26,6 +27,7 @@ const all: readonly Benchmark[] = [
   catchUpBenchmark,
   eventStore,
   mountBenchmark,
+  restoreFiles,
 ];
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);

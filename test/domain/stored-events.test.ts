@@ -8,6 +8,8 @@ import { backupDecider } from '#domain/backup/decide.ts';
 import { backupEventVersions } from '#domain/backup/events.ts';
 import { claimDecider, claimEventVersions } from '#domain/claim/claim.ts';
 import type { Decider, DomainEvent } from '#domain/decider.ts';
+import { diskRestoreDecider } from '#domain/disk-restore/disk-restore.ts';
+import { diskRestoreEventVersions } from '#domain/disk-restore/events.ts';
 import { idempotencyKeyDecider, idempotencyKeyEventVersions } from '#domain/idempotency-key/idempotency-key.ts';
 import { mountSlotsDecider, mountSlotsEventVersions } from '#domain/mount-slots/mount-slots.ts';
 import { nbdExportDecider, nbdExportEventVersions } from '#domain/nbd-export/nbd-export.ts';
@@ -45,6 +47,7 @@ const concepts: readonly (readonly [Readonly<Record<string, number>>, Folder])[]
   [claimEventVersions, folder(claimDecider)],
   [credentialUsageEventVersions, folder(credentialUsageDecider)],
   [defaultCredentialEventVersions, folder(defaultCredentialDecider)],
+  [diskRestoreEventVersions, folder(diskRestoreDecider)],
   [idempotencyKeyEventVersions, folder(idempotencyKeyDecider)],
   [mountSlotsEventVersions, folder(mountSlotsDecider)],
   [nbdExportEventVersions, folder(nbdExportDecider)],
