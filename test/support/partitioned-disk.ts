@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, open, readdir, rm, rmdir, truncate, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { eventually } from './eventually.ts';
 
 /** What a partition is made to hold. */
 export type PartitionKind =
@@ -49,7 +50,8 @@ const makers: Readonly<Record<'ext4' | 'xfs' | 'btrfs' | 'ntfs' | 'vfat', (label
 export const makeFilesystem = (path: string, where: Stretch, kind: keyof typeof makers, label: string): Promise<void> =>
   withLoop(path, where, async (device) => {
     const [program = '', ...args] = makers[kind](label);
-    await run(program, [...args, device]);
+    // mkfs.btrfs looks through every mount of the host, and gives up at one whose server another test has just killed.
+    await eventually(`${program} on ${device}`, () => run(program, [...args, device]));
   });
 
 const write = async (path: string, at: number, content: Buffer): Promise<void> => {
