@@ -1,6 +1,7 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import type { AppendSizeRule } from '#infra/embedded-event-store/grpc/proposed-event.ts';
-import { UsersFileError } from '#infra/embedded-event-store/security/users-file.ts';
+import { isPasswordHash, UsersFileError } from '#infra/embedded-event-store/security/users-file.ts';
 import { UsageError } from './usage.ts';
 
 const usage = `usage: ./sendense event-store [OPTIONS]
@@ -45,6 +46,17 @@ const readAppendSizeRule = (value: string): AppendSizeRule => {
   throw new UsageError('--append-size must be whole-event or data-only');
 };
 
+const sha256 = (value: string): Buffer => createHash('sha256').update(value).digest();
+
+const loadPasswords = async () => {
+  const { verifyNothing, verifyPassword } = await import('#http/password.ts');
+  return {
+    verifyNothing,
+    verify: async (password: string, stored: string): Promise<boolean> =>
+      isPasswordHash(stored) ? verifyPassword(password, stored) : timingSafeEqual(sha256(password), sha256(stored)),
+  };
+};
+
 const run = async (args: readonly string[]): Promise<number> => {
   const values = parse(args, {
     host: { ...text, default: '127.0.0.1' },
@@ -60,9 +72,9 @@ const run = async (args: readonly string[]): Promise<number> => {
     throw new UsageError('--tls-cert and --tls-key go together');
   const port = readPort(String(values.port));
   const appendSizeRule = readAppendSizeRule(String(values['append-size']));
-  const [{ runEventStore }, { verifyNothing, verifyPassword }] = await Promise.all([
+  const [{ runEventStore }, passwords] = await Promise.all([
     import('#infra/embedded-event-store/run.ts'),
-    import('#http/password.ts'),
+    loadPasswords(),
   ]);
   return runEventStore({
     dataDir: String(values['data-dir']),
@@ -70,7 +82,7 @@ const run = async (args: readonly string[]): Promise<number> => {
     port,
     limits: { appendSizeRule },
     ...(certFile !== undefined && keyFile !== undefined && { tls: { certFile, keyFile } }),
-    ...(file !== undefined && { users: { file, passwords: { verify: verifyPassword, verifyNothing } } }),
+    ...(file !== undefined && { users: { file, passwords } }),
   });
 };
 

@@ -21,16 +21,19 @@ export const usualGroupsOf = (userName: string): readonly string[] => {
   return userName === 'ops' ? ['$ops'] : [];
 };
 
+/** What is no hash is the password itself: for a laboratory whose file is written by hand. */
+export const isPasswordHash = (text: string): boolean => text.startsWith('$argon2id$');
+
 const readLine = (line: string): User | undefined => {
-  const [name, passwordHash, groupList = '', ...rest] = line.split(':');
-  const groups = groupList.split(',').filter((group) => group !== '');
+  const [name, passwordHash, groupList, ...rest] = line.split(':');
   if (name === undefined || !passwordHash || rest.length > 0) return undefined;
+  const groups = groupList?.split(',').filter((group) => group !== '') ?? usualGroupsOf(name);
   return isUserName(name) && groups.every(isGroupName) ? { name, passwordHash, groups } : undefined;
 };
 
 const isContent = (line: string): boolean => line !== '' && !line.startsWith('#');
 
-/** One user a line, `name:password hash:group,group`; `#` begins a comment. Throws `UsersFileError`. */
+/** One user a line, `name:password hash:group,group`, without groups the usual ones; `#` begins a comment. Throws `UsersFileError`. */
 export const parseUsers = (text: string, path: string): ReadonlyMap<string, User> => {
   const users = new Map<string, User>();
   for (const [index, raw] of text.split('\n').entries()) {
@@ -57,6 +60,11 @@ export const readUsersFile = (path: string, warn: (sentence: string) => void): R
     if (mode & groupOrOthersMayRead) warn(`Others may read the users file ${path}: run chmod 600 on it.`);
     const users = parseUsers(readFileSync(path, 'utf8'), path);
     if (users.size === 0) throw new UsersFileError(`There is no user in ${path}.`);
+    const plain = [...users.values()].filter(({ passwordHash }) => !isPasswordHash(passwordHash));
+    if (plain.length > 0) {
+      const names = plain.map(({ name }) => name).join(', ');
+      warn(`${path} holds passwords in clear text (${names}): set them with ./sendense event-store passwd.`);
+    }
     return users;
   } catch (error) {
     if (error instanceof UsersFileError) throw error;

@@ -36,6 +36,23 @@ test('a users file has a user a line, comments and empty lines', async (t) => {
   );
 });
 
+test('a line without groups has the usual ones, and a password in clear text is warned of by name', async (t) => {
+  const warnings: string[] = [];
+  const path = await usersFile(t, 'admin:changeit\nops:$argon2id$v=19$hash\nada:secret\n');
+  const users = readUsersFile(path, (sentence) => warnings.push(sentence));
+  assert.deepEqual(
+    [...users.values()].map(({ name, groups }) => [name, groups]),
+    [
+      ['admin', ['$admins']],
+      ['ops', ['$ops']],
+      ['ada', []],
+    ],
+  );
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? '', /clear text \(admin, ada\)/);
+  assert.doesNotMatch(warnings[0] ?? '', /changeit|secret/);
+});
+
 for (const [what, content, sentence] of [
   ['a line without a hash', 'ada:hash\nbob\n', /^Line 2 of .* is not NAME:PASSWORD-HASH:GROUP,GROUP\.$/],
   ['a user who is called like a group of the system', '$admins:hash:\n', /^Line 1 /],
@@ -57,7 +74,7 @@ test('a users file that is missing, or that others may write to, is refused; one
   const writable = await usersFile(t, 'ada:hash:\n', 0o620);
   assert.throws(() => readUsersFile(writable, silent), /Others may write to .* chmod 600/);
   const warnings: string[] = [];
-  readUsersFile(await usersFile(t, 'ada:hash:\n', 0o644), (sentence) => warnings.push(sentence));
+  readUsersFile(await usersFile(t, 'ada:$argon2id$hash:\n', 0o644), (sentence) => warnings.push(sentence));
   assert.match(warnings.join('\n'), /^Others may read .* chmod 600 on it\.$/);
 });
 
