@@ -9,6 +9,7 @@ import { openDataDir } from './data-dir.ts';
 import { ForeignProgress } from './foreign-progress.ts';
 import { createHubClient } from './hub-client.ts';
 import { Jobs } from './jobs.ts';
+import { endOrphans } from './orphans.ts';
 import { createPrograms } from './programs.ts';
 import { createDiskImageSource } from './sources/disk-image.ts';
 
@@ -66,6 +67,8 @@ export const runNode = async (options: NodeOptions, signal: AbortSignal): Promis
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
   };
   try {
+    const orphans = await endOrphans(path);
+    if (orphans.length > 0) log.warn({ pids: orphans }, 'programs of a node that was killed were still there');
     const programs = await createPrograms();
     const snapshot = { settleTimeoutMs: options.snapshotTimeoutMs ?? 120_000, retryMs: 50 };
     const lab = { root, dataDir: path, pollMs: options.pollMs ?? 500, snapshot };
