@@ -7,8 +7,9 @@ import { nbdExportDecider } from '#domain/nbd-export/nbd-export.ts';
 import { nbdPortsDecider } from '#domain/nbd-ports/nbd-ports.ts';
 import { idFromStream, prefixOf, streamOf } from '#domain/streams.ts';
 import { backupOfExport } from '../export-owner.ts';
-import { createLooks } from '../one-at-a-time.ts';
+import { keepFollowing } from '../following.ts';
 import type { DiskExport } from '../ports.ts';
+import { createRetriedLooks } from '../retried-looks.ts';
 import { type BackupRunnerDeps, newestEventOf, runnerContext, tellJob } from './deps.ts';
 import { settle } from './perform.ts';
 
@@ -30,42 +31,22 @@ export interface BackupRunner {
   readonly done: Promise<void>;
 }
 
-const retryMs = { first: 250, max: 15_000 };
-
-const pause = (durationMs: number, signal: AbortSignal): Promise<void> => {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, durationMs);
-  const stop = () => resolve();
-  signal.addEventListener('abort', stop, { once: true });
-  return promise.finally(() => {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', stop);
-  });
-};
-
 /**
  * Keeps every backup going. An event only says "look at this job"; what there is to do follows from the job's own stream,
  * so resuming after a crash is the normal path: all open jobs are looked at before the feed goes live.
  */
 export const runBackups = (options: RunnerOptions, signal: AbortSignal): BackupRunner => {
   const { deps, feed, onProblem } = options;
-  let status: RunnerStatus = { running: false, openJobs: 0, problem: null };
-  const failures = new Map<string, number>();
-
-  const look = async (backupId: string, cause: string | undefined): Promise<void> => {
-    await settle(backupId, deps, cause, signal);
-    failures.delete(backupId);
-  };
-  const lookAgain = (backupId: string, error: unknown): void => {
-    if (signal.aborted) return;
-    const count = failures.get(backupId) ?? 0;
-    failures.set(backupId, count + 1);
-    onProblem({ what: 'a step of a backup failed and is tried again', backupId, error });
-    void pause(Math.min(retryMs.first * 2 ** count, retryMs.max), signal).then(() =>
-      looks.request(backupId, undefined),
-    );
-  };
-  const looks = createLooks(options.parallelJobs, look, lookAgain);
+  let problem: string | null = null;
+  const looks = createRetriedLooks(
+    {
+      limit: options.parallelJobs,
+      look: (backupId, cause) => settle(backupId, deps, cause, signal),
+      onFailed: (backupId, error) =>
+        onProblem({ what: 'a step of a backup failed and is tried again', backupId, error }),
+    },
+    signal,
+  );
 
   /** An exit that nobody asked for ends the backup that it served, at once. */
   const recordDeath = async (ended: DiskExport & Readonly<{ detail: string }>): Promise<void> => {
@@ -124,36 +105,29 @@ export const runBackups = (options: RunnerOptions, signal: AbortSignal): BackupR
     }
   };
 
-  const follow = async (): Promise<void> => {
+  const follow = async (live: () => void): Promise<void> => {
     const position = await feed.head(signal);
     await resume(position);
-    status = { ...status, running: true, problem: null };
+    live();
+    problem = null;
     for await (const item of feed.subscribe(position, { streamPrefixes: [prefixOf('backup')] }, signal)) {
       if (item.kind === 'events') for (const { stream, id } of item.events) looks.request(idFromStream(stream), id);
-      status = { ...status, openJobs: looks.open };
     }
   };
 
-  const run = async (): Promise<void> => {
-    const unsubscribe = deps.exporter.onUnexpectedExit((ended) => {
-      recordDeath(ended).catch((error: unknown) =>
-        onProblem({ what: 'the death of an export is not recorded', error }),
-      );
-    });
-    for (let delayMs = retryMs.first; !signal.aborted; delayMs = Math.min(delayMs * 2, retryMs.max)) {
-      try {
-        await follow();
-      } catch (error) {
-        if (signal.aborted) break;
-        if (status.running) delayMs = retryMs.first;
-        status = { ...status, running: false, problem: error instanceof Error ? error.message : String(error) };
-        onProblem({ what: 'the feed of backups broke and is opened again', error });
-        await pause(delayMs, signal);
-      }
-    }
+  const unsubscribe = deps.exporter.onUnexpectedExit((ended) => {
+    recordDeath(ended).catch((error: unknown) => onProblem({ what: 'the death of an export is not recorded', error }));
+  });
+  const onBroken = (error: unknown): void => {
+    problem = error instanceof Error ? error.message : String(error);
+    onProblem({ what: 'the feed of backups broke and is opened again', error });
+  };
+  const following = keepFollowing(follow, onBroken, signal);
+  const end = async (): Promise<void> => {
+    await following.done;
     unsubscribe();
     await looks.close();
   };
 
-  return { status: () => ({ ...status, openJobs: looks.open }), done: run() };
+  return { status: () => ({ running: following.isLive(), openJobs: looks.open, problem }), done: end() };
 };

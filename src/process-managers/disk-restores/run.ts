@@ -1,6 +1,7 @@
 import type { EventFeed } from '#commands/ports.ts';
 import { idFromStream, prefixOf } from '#domain/streams.ts';
-import { createLooks } from '../one-at-a-time.ts';
+import { keepFollowing } from '../following.ts';
+import { createRetriedLooks } from '../retried-looks.ts';
 import { type DiskRestoresDeps, settle } from './perform.ts';
 import { createSlots } from './slots.ts';
 
@@ -23,19 +24,6 @@ export interface DiskRestores {
 /** One that waits for its turn is looked at as well: it may be cancelled. */
 const maxLooks = 1_000;
 
-const retryMs = { first: 250, max: 15_000 };
-
-const pause = (durationMs: number, signal: AbortSignal): Promise<void> => {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, durationMs);
-  const stop = () => resolve();
-  signal.addEventListener('abort', stop, { once: true });
-  return promise.finally(() => {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', stop);
-  });
-};
-
 /**
  * Keeps every restore of a disk going. An event only says "look at this restore": what there is to do follows from its own
  * stream, and all that are open are looked at before the feed goes live. One copy is one look, so the wish to end it is
@@ -46,8 +34,6 @@ export const runDiskRestores = (options: DiskRestoresOptions, signal: AbortSigna
   const cancels = new Map<string, AbortController>();
   const places = new Map<string, string>();
   const slots = createSlots(options.parallelRestores);
-  const failures = new Map<string, number>();
-  let running = false;
 
   const look = async (restoreId: string, cause: string | undefined): Promise<void> => {
     // Before the stream is read: whoever asks for the end from here on finds it, or is read.
@@ -55,26 +41,18 @@ export const runDiskRestores = (options: DiskRestoresOptions, signal: AbortSigna
     cancels.set(restoreId, cancel);
     try {
       await settle(restoreId, { deps, cause, places, slots, stopping: signal, cancelled: cancel.signal });
-      failures.delete(restoreId);
     } finally {
       cancels.delete(restoreId);
     }
   };
-  const lookAgain = (restoreId: string, error: unknown): void => {
-    if (signal.aborted) return;
-    const count = failures.get(restoreId) ?? 0;
-    failures.set(restoreId, count + 1);
+  const onFailed = (restoreId: string, error: unknown): void =>
     onProblem({ what: 'a step of a disk restore failed and is tried again', restoreId, error });
-    void pause(Math.min(retryMs.first * 2 ** count, retryMs.max), signal).then(() =>
-      looks.request(restoreId, undefined),
-    );
-  };
-  const looks = createLooks(maxLooks, look, lookAgain);
+  const looks = createRetriedLooks({ limit: maxLooks, look, onFailed }, signal);
 
-  const follow = async (): Promise<void> => {
+  const follow = async (live: () => void): Promise<void> => {
     const position = await feed.head(signal);
     for (const restoreId of await options.openRestores(position)) looks.request(restoreId, undefined);
-    running = true;
+    live();
     for await (const item of feed.subscribe(position, { streamPrefixes: [prefixOf('diskRestore')] }, signal)) {
       if (item.kind !== 'events') continue;
       for (const { stream, id, event } of item.events) {
@@ -86,20 +64,11 @@ export const runDiskRestores = (options: DiskRestoresOptions, signal: AbortSigna
     }
   };
 
-  const run = async (): Promise<void> => {
-    for (let delayMs = retryMs.first; !signal.aborted; delayMs = Math.min(delayMs * 2, retryMs.max)) {
-      try {
-        await follow();
-      } catch (error) {
-        if (signal.aborted) break;
-        if (running) delayMs = retryMs.first;
-        running = false;
-        onProblem({ what: 'the feed of disk restores broke and is opened again', error });
-        await pause(delayMs, signal);
-      }
-    }
-    await looks.close();
+  const onBroken = (error: unknown): void =>
+    onProblem({ what: 'the feed of disk restores broke and is opened again', error });
+  const following = keepFollowing(follow, onBroken, signal);
+  return {
+    status: () => ({ running: following.isLive(), openJobs: looks.open }),
+    done: following.done.then(() => looks.close()),
   };
-
-  return { status: () => ({ running, openJobs: looks.open }), done: run() };
 };

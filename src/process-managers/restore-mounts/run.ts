@@ -3,7 +3,9 @@ import type { EventFeed } from '#commands/ports.ts';
 import { restoreMountTarget } from '#commands/restore-mount-target.ts';
 import type { RestoreMount } from '#domain/restore-mount/restore-mount.ts';
 import { idFromStream, prefixOf } from '#domain/streams.ts';
-import { createLooks } from '../one-at-a-time.ts';
+import { keepFollowing } from '../following.ts';
+import { pause } from '../pause.ts';
+import { createRetriedLooks } from '../retried-looks.ts';
 import { contextFor, type RestoreMountsDeps, tellMount } from './deps.ts';
 import { settle } from './perform.ts';
 import { judgeMounts, lossOf, takeDownStrays } from './sweep.ts';
@@ -24,18 +26,10 @@ export interface RestoreMounts {
   readonly done: Promise<void>;
 }
 
-const retryMs = { first: 250, max: 15_000 };
 /** As many as there are slots: nobody waits for somebody else's disk. */
 const parallelMounts = 8;
 /** A program that is killed under a mount turns every read into an error: seen within this time. */
 const watchEveryMs = 1_000;
-
-const pause = (durationMs: number, signal: AbortSignal): Promise<void> => {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, durationMs);
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  return promise.finally(() => clearTimeout(timer));
-};
 
 /**
  * Keeps every mount going. An event only says "look at this mount"; what there is to do follows from its own stream, so
@@ -43,25 +37,17 @@ const pause = (durationMs: number, signal: AbortSignal): Promise<void> => {
  */
 export const runRestoreMounts = (options: RestoreMountsOptions, signal: AbortSignal): RestoreMounts => {
   const { deps, feed, onProblem } = options;
-  let running = false;
-  const failures = new Map<string, number>();
   /** Mounted, as far as this process manager brought them there or found them. */
   const watched = new Map<string, RestoreMount>();
 
   const look = async (mountId: string, cause: string | undefined): Promise<void> => {
     const state = await settle(mountId, deps, cause, signal);
-    failures.delete(mountId);
     if (state.status === 'mounted') watched.set(mountId, state);
     else watched.delete(mountId);
   };
-  const lookAgain = (mountId: string, error: unknown): void => {
-    if (signal.aborted) return;
-    const count = failures.get(mountId) ?? 0;
-    failures.set(mountId, count + 1);
+  const onFailed = (mountId: string, error: unknown): void =>
     onProblem({ what: 'a step of a mount failed and is tried again', mountId, error });
-    void pause(Math.min(retryMs.first * 2 ** count, retryMs.max), signal).then(() => looks.request(mountId, undefined));
-  };
-  const looks = createLooks(parallelMounts, look, lookAgain);
+  const looks = createRetriedLooks({ limit: parallelMounts, look, onFailed }, signal);
 
   const judgeAndLook = async (retryFailed: boolean): Promise<void> => {
     for (const mountId of await judgeMounts(deps, retryFailed)) looks.request(mountId, undefined);
@@ -91,11 +77,11 @@ export const runRestoreMounts = (options: RestoreMountsOptions, signal: AbortSig
     }
   };
 
-  const follow = async (): Promise<void> => {
+  const follow = async (live: () => void): Promise<void> => {
     const position = await feed.head(signal);
     await takeDownStrays(deps, signal);
     await judgeAndLook(true);
-    running = true;
+    live();
     for await (const item of feed.subscribe(position, { streamPrefixes: [prefixOf('restoreMount')] }, signal)) {
       if (item.kind !== 'events') continue;
       for (const { stream, id, event } of item.events)
@@ -103,27 +89,18 @@ export const runRestoreMounts = (options: RestoreMountsOptions, signal: AbortSig
     }
   };
 
-  const run = async (): Promise<void> => {
-    const watching = watch();
-    for (let delayMs = retryMs.first; !signal.aborted; delayMs = Math.min(delayMs * 2, retryMs.max)) {
-      try {
-        await follow();
-      } catch (error) {
-        if (signal.aborted) break;
-        if (running) delayMs = retryMs.first;
-        running = false;
-        onProblem({ what: 'the feed of mounts broke and is opened again', error });
-        await pause(delayMs, signal);
-      }
-    }
-    running = false;
+  const onBroken = (error: unknown): void => onProblem({ what: 'the feed of mounts broke and is opened again', error });
+  const watching = watch();
+  const following = keepFollowing(follow, onBroken, signal);
+  const end = async (): Promise<void> => {
+    await following.done;
     await looks.close();
     await watching;
   };
 
   return {
-    status: () => ({ running, openJobs: looks.open }),
+    status: () => ({ running: following.isLive(), openJobs: looks.open }),
     sweep: () => judgeAndLook(false),
-    done: run(),
+    done: end(),
   };
 };
