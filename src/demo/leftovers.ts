@@ -84,16 +84,20 @@ export const mountPointsIn = async (folder: string): Promise<readonly string[]> 
 const findMounts = async ({ folder }: Footprint): Promise<readonly string[]> =>
   (await mountPointsIn(folder)).map((point) => `mount ${point}`);
 
-const findLoopDevices = async ({ folder }: Footprint): Promise<readonly string[]> => {
+export type LoopDevice = Readonly<{ device: string; backingFile: string }>;
+
+/** Over files in the folder. A device does not tell its file any more once the program that served the file has ended. */
+export const loopDevicesIn = async (folder: string): Promise<readonly LoopDevice[]> => {
   const names = (await list('/sys/block')).filter((name) => name.startsWith('loop'));
-  const found = await Promise.all(
-    names.map(async (name) => {
-      const file = (await read(`/sys/block/${name}/loop/backing_file`)).trim();
-      return isInside(file, folder) ? [`loop device ${name} on ${file}`] : [];
-    }),
-  );
-  return found.flat();
+  const devices = names.map(async (name) => ({
+    device: `/dev/${name}`,
+    backingFile: (await read(`/sys/block/${name}/loop/backing_file`)).trim(),
+  }));
+  return (await Promise.all(devices)).filter(({ backingFile }) => isInside(backingFile, folder));
 };
+
+const findLoopDevices = async ({ folder }: Footprint): Promise<readonly string[]> =>
+  (await loopDevicesIn(folder)).map(({ device, backingFile }) => `loop device ${device} on ${backingFile}`);
 
 const findPartialFiles = async ({ folder }: Footprint): Promise<readonly string[]> => {
   const names = await readdir(folder, { recursive: true }).catch(() => []);

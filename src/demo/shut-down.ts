@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { z } from 'zod';
-import { findLeftovers, findProcesses, mountPointsIn } from './leftovers.ts';
+import { findLeftovers, findProcesses, loopDevicesIn, mountPointsIn } from './leftovers.ts';
 import type { RunningProgram } from './program.ts';
 
 const lookEveryMs = 50;
@@ -60,10 +60,15 @@ const endProcesses = async (folder: string): Promise<void> => {
   }
 };
 
-/** Of a hub that was killed. The last mounted goes first; loop devices go with what they show. */
+const run = (program: string, args: readonly string[]) => execa(program, args, { reject: false, stdin: 'ignore' });
+
+/**
+ * Of a hub that was killed. A loop device that shows a mounted filesystem is marked, and goes with the filesystem; so all are
+ * marked before the first one is unmounted. The last mounted goes first.
+ */
 const endMounts = async (folder: string): Promise<void> => {
-  for (const point of (await mountPointsIn(folder)).toReversed())
-    await execa('umount', ['--lazy', point], { reject: false, stdin: 'ignore' });
+  for (const { device } of await loopDevicesIn(folder)) await run('losetup', ['--detach', device]);
+  for (const point of (await mountPointsIn(folder)).toReversed()) await run('umount', ['--lazy', point]);
 };
 
 export type ShutDown = Readonly<{ folder: string; programs: readonly RunningProgram[]; ports: readonly number[] }>;

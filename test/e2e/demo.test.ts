@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { z } from 'zod';
+import { eventually } from '../support/eventually.ts';
 import { findLeftovers, removeLeftovers } from '../support/leftovers.ts';
 
 const cli = resolve(import.meta.dirname, '../../src/cli.ts');
@@ -84,6 +85,14 @@ const findProcess = async (dir: string, command: string): Promise<number> => {
     if (words.includes(command) && folder.startsWith(dir)) return Number(name);
   }
   return assert.fail(`there is no process "${command}"`);
+};
+
+/** Every loop device in use, with the file behind it. */
+const attachedLoops = async (): Promise<ReadonlyMap<string, string>> => {
+  const names = (await readdir('/sys/block')).filter((name) => name.startsWith('loop'));
+  const backing = (name: string) => readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '');
+  const devices = await Promise.all(names.map(async (name) => [name, (await backing(name)).trim()] as const));
+  return new Map(devices.filter(([, file]) => file !== ''));
 };
 
 test(
@@ -176,6 +185,33 @@ test(
     assert.deepEqual(await leftovers(), []);
   },
 );
+
+const notRoot = process.getuid?.() !== 0 && 'only root may mount';
+
+test('a hub that is killed while backups are mounted leaves no mount and no loop device', {
+  ...testTimeout,
+  skip: notRoot,
+}, async (t) => {
+  const { child, dir, leftovers, untilTold } = await startDemo(t, ['--json', '--exit', '--size', '128M']);
+  const before = await attachedLoops();
+  await untilTold(/… Mount both backups/);
+  // Every device that came is seen while it still tells what it shows.
+  const ours = new Set<string>();
+  for (const deadline = performance.now() + deadlineMs; ours.size === 0; await delay(5)) {
+    assert.ok(performance.now() < deadline, 'nothing was mounted');
+    for (const [device, backingFile] of await attachedLoops())
+      if (!before.has(device) && backingFile.startsWith(dir)) ours.add(device);
+  }
+  process.kill(await findProcess(dir, 'hub'), 'SIGKILL');
+  const { exitCode, stderr } = await child;
+  assert.equal(exitCode, 1, stderr);
+  assert.deepEqual(await leftovers(), []);
+  // A device whose file's server is gone says "/": it is not found by its folder. Another test may have the number meanwhile.
+  await eventually('every loop device is free', async () => {
+    const attached = await attachedLoops();
+    return [...ours].every((device) => attached.get(device) !== '/');
+  });
+});
 
 test('wrong usage is told in a sentence, and nothing is started', testTimeout, async (t) => {
   for (const args of [['--size', '1M'], ['--size', 'big'], ['--loud']]) {
