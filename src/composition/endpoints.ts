@@ -135,10 +135,6 @@ const protectionEndpoints = (deps: EndpointDeps): readonly Endpoint[] => {
       findChangeId: createFindChangeId({ store, inventory }),
       deleteBackup: createDeleteBackup({ store, clock, storageNode: pool.storageNode }),
     }),
-    ...telemetryEndpoints({
-      recordTelemetry: createRecordTelemetry({ store, clock, inventory, jobs: reportingJobsOf(readModel) }),
-      ...{ backups, now },
-    }),
     ...nbdEndpoints({
       ...{ pool, leases, now },
       exports: { ...nbdExports, list: exporter.list, countConnections: exporter.countConnections },
@@ -155,6 +151,17 @@ export const recordEndpoints = (deps: EndpointDeps): readonly Endpoint[] => [
   ...diskRestores(deps),
 ];
 
+/** Reports are never asked of the past nor tried dry, and what is kept of reporting jobs listens to the log: built once. */
+const reportEndpoints = (deps: EndpointDeps): readonly Endpoint[] => {
+  const { stores, services, readModel } = deps;
+  const { queries, inventory } = services;
+  const jobs = reportingJobsOf(readModel);
+  return telemetryEndpoints({
+    recordTelemetry: createRecordTelemetry({ store: stores.store, clock, inventory, jobs }),
+    ...{ backups: queries.backups, now: clock.now },
+  });
+};
+
 /** Everything that the API serves. */
 export const createEndpoints = (deps: EndpointDeps): readonly Endpoint[] => [
   ...authEndpoints(deps.auth),
@@ -162,6 +169,7 @@ export const createEndpoints = (deps: EndpointDeps): readonly Endpoint[] => [
   ...withTimeTravel(deps, recordEndpoints(deps), ({ queries, measured }) =>
     recordEndpoints({ ...deps, services: { ...deps.services, queries }, measured }),
   ),
+  ...reportEndpoints(deps),
   ...auditEndpoints({
     ...{ audit: auditQueries(deps.stores.database.readModel), verify: deps.audit.verify },
     settled: () => deps.readModel.settled(deps.audit.position()),
