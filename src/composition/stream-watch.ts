@@ -3,7 +3,7 @@ import type { EventStore } from '#commands/ports.ts';
 import type { Decider, DomainEvent } from '#domain/decider.ts';
 import type { RecordedEvent } from '#domain/recorded-event.ts';
 
-type Deps = Readonly<{
+export type StreamWatchDeps = Readonly<{
   store: Pick<EventStore, 'read'>;
   /** Events that the read model holds, as they come. */
   applied: Subject<RecordedEvent>;
@@ -38,7 +38,7 @@ const follow = <State, Event extends DomainEvent>({ decider }: Watched<State, Ev
  * it; returns the state as it is then.
  */
 export const createStreamWatch =
-  ({ store, applied, waitFor, patienceMs }: Deps) =>
+  ({ store, applied, waitFor, patienceMs }: StreamWatchDeps) =>
   async <State, Event extends DomainEvent>(watched: Watched<State, Event>, signal: AbortSignal): Promise<State> => {
     const { stream, until } = watched;
     const followed = follow(watched);
