@@ -6,7 +6,7 @@ import type { AuditedAppend } from '#domain/audit/entry.ts';
 import type { Auditor } from './audit.ts';
 import { type DryRun, dryRunReply, refuseDryRun } from './dry-run.ts';
 import { parseJson, readBody } from './read-body.ts';
-import { commandContextOf, idempotencyKeyFrom, type RequestFacts, sha256Hex } from './request.ts';
+import { commandContextOf, type Idempotency, idempotencyKeyFrom, type RequestFacts, sha256Hex } from './request.ts';
 import { type RequestRecord, recordOf } from './request-record.ts';
 import { Answer, type Endpoint, type RawRequest, type StreamReply } from './route.ts';
 
@@ -73,21 +73,31 @@ type FactsInput = Readonly<{
   auditor: Auditor;
 }>;
 
+/** The body is hashed for who sends a key, and for nobody else. */
+const idempotencyOf = (
+  key: string,
+  { request, endpoint, bytes }: Pick<FactsInput, 'request' | 'endpoint' | 'bytes'>,
+): Idempotency => {
+  // A dry run is the same request as the real one.
+  const url = request.url.replace(/([?&])dry_run=[^&]*&?/, '$1').replace(/[?&]$/, '');
+  return {
+    key,
+    operation: `${endpoint.method} ${endpoint.path}`,
+    requestSha256: sha256Hex(endpoint.method, url, bytes),
+  };
+};
+
 const factsOf = ({ request, record, endpoint, actor, bytes, signal, auditor }: FactsInput): RequestFacts => {
   const { requestId, address } = record;
   const key = idempotencyKeyFrom(request.get('idempotency-key'));
   const target = `${endpoint.method} ${request.path}`;
-  const operation = `${endpoint.method} ${endpoint.path}`;
-  // A dry run is the same request as the real one.
-  const url = request.url.replace(/([?&])dry_run=[^&]*&?/, '$1').replace(/[?&]$/, '');
-  const requestSha256 = sha256Hex(endpoint.method, url, bytes);
   const contextOf = commandContextOf({ actor, requestId, target, key });
   return {
     actor,
     address,
     requestId,
     signal,
-    idempotency: key === undefined ? undefined : { key, operation, requestSha256 },
+    idempotency: key === undefined ? undefined : idempotencyOf(key, { request, endpoint, bytes }),
     header: (name) => request.get(name),
     audited: (note) => {
       record.note = { ...record.note, ...note };

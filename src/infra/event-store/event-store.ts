@@ -38,7 +38,7 @@ const pageSize = 256;
  */
 const withoutNul = (data: object): Record<string, unknown> => {
   const text = JSON.stringify(data);
-  return JSON.parse(text.includes('\\u0000') ? text.replaceAll('\\u0000', '\\ufffd') : text);
+  return text.includes('\\u0000') ? JSON.parse(text.replaceAll('\\u0000', '\\ufffd')) : { ...data };
 };
 
 /** All access to EventStoreDB for commands: reads one stream, appends with an expected revision. */
