@@ -40,6 +40,15 @@ const maxBytesPerCommit = 16 * 1024 * 1024;
 const maxJobsPerCommit = 2000;
 
 /**
+ * What the sync may cost each job that shares it. Groups no larger than that: with everything in one group all writers would
+ * wait for the store and then the store for all of them, so that one processor idles while the other one works.
+ */
+const syncMsEach = 0.02;
+const minJobsPerCommit = 16;
+/** Weight of the newest commit in the running mean of their times. */
+const newestWeight = 0.1;
+
+/**
  * Group commit: what arrives while a transaction is being synced shares the next one. Answers are given after the
  * commit, also those that wrote nothing, for they may rest on what the same transaction wrote.
  *
@@ -52,6 +61,7 @@ export class GroupCommit {
   #queue: Job[] = [];
   #scheduled = false;
   #closed = false;
+  #commitMs = 0;
 
   constructor(database: DatabaseSync, hooks: Hooks) {
     this.#database = database;
@@ -92,9 +102,11 @@ export class GroupCommit {
 
   #take(): readonly Job[] {
     let sizeBytes = 0;
+    const worthIt = Math.max(minJobsPerCommit, Math.ceil(this.#commitMs / syncMsEach));
+    const most = Math.min(maxJobsPerCommit, worthIt);
     const end = this.#queue.findIndex((job, index) => {
       sizeBytes += job.sizeBytes;
-      return index > 0 && (sizeBytes > maxBytesPerCommit || index >= maxJobsPerCommit);
+      return index > 0 && (sizeBytes > maxBytesPerCommit || index >= most);
     });
     return this.#queue.splice(0, end === -1 ? this.#queue.length : end);
   }
@@ -111,12 +123,18 @@ export class GroupCommit {
       this.#database.exec('begin immediate');
       const answers = jobs.map((job) => job.run());
       this.#hooks.committing();
-      this.#database.exec('commit');
+      this.#sync();
       return answers;
     } catch (error) {
       this.#fail(jobs, error);
       return undefined;
     }
+  }
+
+  #sync(): void {
+    const startedAtMs = performance.now();
+    this.#database.exec('commit');
+    this.#commitMs += newestWeight * (performance.now() - startedAtMs - this.#commitMs);
   }
 
   #fail(jobs: readonly Job[], error: unknown): void {
