@@ -1,13 +1,15 @@
-import { type CompiledQuery, sql } from 'kysely';
-import { type Applier, execute, type Locked, queriesFor, type Target } from './batch.ts';
+import { sql } from 'kysely';
+import { type Applier, execute, type Locked, type Target } from './batch.ts';
 import { decisionIn } from './decisions.ts';
 import { isEventsFault } from './faults.ts';
 import type { Generation } from './generation.ts';
 import { type AnyRecord, isReadable, ParkedStreams, typeOf } from './parking.ts';
+import { patientTypes } from './patient.ts';
 import { applyOneByOne } from './poison.ts';
 import type { SourceEvents } from './ports.ts';
 import { planForFullTables } from './prepared.ts';
 import type { ReadModelDb } from './projection.ts';
+import { StatementRun, statementsOf } from './statement-run.ts';
 import { compiling, parameterized, textOf } from './statements.ts';
 
 /** Positions by generation's schema; one that never ran is at 0n. */
@@ -82,14 +84,17 @@ const inTransaction = (target: Target, { records, position }: Batch, apply: Appl
 /** The usual case: nothing is wrong with any event. Those of streams that are parked join the queue. */
 const applyAtOnce: Applier = async (tx, target, locked, records) => {
   const parked = await ParkedStreams.load(tx, locked.withParked);
-  const queries: CompiledQuery[] = [];
+  const patient = patientTypes(locked.generations.map(({ projection }) => projection));
+  const run = new StatementRun();
   for (const record of records) {
+    if (!patient.has(typeOf(record))) run.cut();
     for (const { projection, schema, seen } of locked.generations) {
       if (record.position <= seen || !projection.on[typeOf(record)]) continue;
       if (parked.get(schema, record.stream)) parked.wait(schema, record);
-      else if (isReadable(record)) queries.push(...queriesFor(projection, record, parameterized));
+      else if (isReadable(record)) run.add(schema, record.event.type, statementsOf(projection, record, parameterized));
     }
   }
+  const queries = run.compile();
   const { preparing, texts, done } = target.prepared.render(locked.processId, queries);
   await execute(tx, preparing);
   const planned = queries.length > 0 ? planForFullTables : [];

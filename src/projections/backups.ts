@@ -3,7 +3,14 @@ import type { BackupEvent, BackupEventOf, TelemetrySummary } from '#domain/backu
 import { diskBackupIdOf } from '#domain/backup/ids.ts';
 import type { ProgressReported, TelemetryEvent } from '#domain/telemetry/events.ts';
 import { backupTables } from './backup-tables.ts';
-import type { Handler, Projected, Projection, ReadModelDb, Statement } from './projection.ts';
+import {
+  type Handler,
+  latestOf,
+  type Projected,
+  type Projection,
+  type ReadModelDb,
+  type Statement,
+} from './projection.ts';
 import type { ReadModel } from './read-model.ts';
 
 type On<Type extends BackupEvent['type']> = Projected<BackupEventOf<Type>>;
@@ -135,28 +142,32 @@ const open = ['running', 'stalled'] as const;
 const reported: Handler<ProgressReported> = ({ data, position }, db) => {
   const { jobId, at, progress, status } = data;
   return [
-    job(db, jobId, position)
-      .set({
-        current_phase: progress.phase,
-        bytes_transferred: progress.bytesTransferred,
-        total_bytes: progress.totalBytes,
-        progress_percent: progress.percent,
-        transfer_speed_bps: progress.speedBps,
-        eta_seconds: progress.etaSeconds,
-        ...{ last_telemetry_at: at, last_activity_at: at },
-      })
-      // A report that was under way when the job ended changes nothing any more.
-      .where('status', 'in', open),
-    ...progress.disks.map((each) =>
-      disk(db, { backupId: jobId, diskIndex: each.index })
+    latestOf(`job ${jobId}`, () =>
+      job(db, jobId, position)
         .set({
-          bytes_transferred: each.bytesTransferred,
-          total_bytes: each.totalBytes,
-          progress_percent: each.percent,
-          status: each.status === 'transferred' ? 'transferred' : each.status === 'pending' ? 'pending' : 'running',
+          current_phase: progress.phase,
+          bytes_transferred: progress.bytesTransferred,
+          total_bytes: progress.totalBytes,
+          progress_percent: progress.percent,
+          transfer_speed_bps: progress.speedBps,
+          eta_seconds: progress.etaSeconds,
+          ...{ last_telemetry_at: at, last_activity_at: at },
         })
-        .where('status', 'in', ['pending', 'running', 'transferred'])
-        .where('backup_id', 'in', db.selectFrom('backup_jobs').select('backup_id').where('status', 'in', open)),
+        // A report that was under way when the job ended changes nothing any more.
+        .where('status', 'in', open),
+    ),
+    ...progress.disks.map((each) =>
+      latestOf(`disk ${jobId} ${each.index}`, () =>
+        disk(db, { backupId: jobId, diskIndex: each.index })
+          .set({
+            bytes_transferred: each.bytesTransferred,
+            total_bytes: each.totalBytes,
+            progress_percent: each.percent,
+            status: each.status === 'transferred' ? 'transferred' : each.status === 'pending' ? 'pending' : 'running',
+          })
+          .where('status', 'in', ['pending', 'running', 'transferred'])
+          .where('backup_id', 'in', db.selectFrom('backup_jobs').select('backup_id').where('status', 'in', open)),
+      ),
     ),
     ...(status === 'running' ? [snapshot(db, data)] : []),
   ];
@@ -221,6 +232,7 @@ const removed = ({ data }: On<'BackupRemoved'>, db: ReadModelDb): readonly State
 export const backupsProjection: Projection<BackupEvent | TelemetryEvent> = {
   name: 'backups.v1',
   tables: backupTables,
+  patient: ['ProgressReported'],
   on: {
     BackupStarted: started,
     DiskImageCreated: () => [],

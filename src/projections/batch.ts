@@ -1,12 +1,12 @@
-import { type CompiledQuery, sql } from 'kysely';
+import { sql } from 'kysely';
 import type { RecordedEvent } from '#domain/recorded-event.ts';
 import type { Decisions } from './decisions.ts';
-import { HandlerFault } from './faults.ts';
 import type { Generation } from './generation.ts';
 import type { AnyRecord } from './parking.ts';
 import type { ReadStream } from './ports.ts';
 import type { PreparedStatements } from './prepared.ts';
 import type { AnyProjection, ReadModelDb } from './projection.ts';
+import { compiled, statementsOf } from './statement-run.ts';
 import { compiling } from './statements.ts';
 
 /** Where events are applied to, and what is asked of the log when a stream was parked. */
@@ -37,20 +37,5 @@ export const execute = async (tx: ReadModelDb, texts: readonly string[]): Promis
 };
 
 /** Throws `HandlerFault`. */
-export const queriesFor = (
-  projection: AnyProjection,
-  recorded: RecordedEvent,
-  db: ReadModelDb,
-): readonly CompiledQuery[] => {
-  const { event, ...where } = recorded;
-  try {
-    const handler = projection.on[event.type];
-    return handler ? handler({ ...where, data: event.data }, db).map((statement) => statement.compile()) : [];
-  } catch (error) {
-    throw new HandlerFault(event.type, error);
-  }
-};
-
-/** The same with the values in the text. */
 export const statementsFor = (projection: AnyProjection, recorded: RecordedEvent): readonly string[] =>
-  queriesFor(projection, recorded, compiling).map(({ sql: text }) => text);
+  statementsOf(projection, recorded, compiling).map((statement) => compiled(recorded.event.type, statement).sql);

@@ -22,7 +22,20 @@ export type Projected<E extends DomainEvent> = Readonly<{
 }>;
 
 /** A kysely query that has not run yet; a raw one is given its database: `{ compile: () => query.compile(db) }`. */
-export type Statement = Readonly<{ compile(): CompiledQuery }>;
+export type Statement = Readonly<{
+  compile(): CompiledQuery;
+  /**
+   * Of statements with the same one the last alone is executed, where nothing but patient events stands between their
+   * events: it must come to the same as all of them in turn.
+   */
+  latestOf?: string;
+}>;
+
+/** A statement that overwrites whatever earlier ones of that name wrote. It is built only if it is executed. */
+export const latestOf = (name: string, build: () => Statement): Statement => ({
+  latestOf: name,
+  compile: () => build().compile(),
+});
 
 export type ReadModelDb = Kysely<ReadModel>;
 
@@ -40,6 +53,8 @@ export type Projection<E extends DomainEvent = DomainEvent> = Readonly<{
   name: string;
   tables: Tables;
   on: { readonly [Type in E['type']]: Handler<Extract<E, { type: Type }>> };
+  /** Types that come in floods and that nobody waits for: they may be applied a moment later, many at once. */
+  patient?: readonly E['type'][];
 }>;
 
 /** What the runner works with: the dispatch by name has lost the event's type. */
@@ -47,8 +62,10 @@ export type AnyProjection = Readonly<{
   name: string;
   tables: Tables;
   on: Readonly<Record<string, Handler<DomainEvent>>>;
+  patient?: readonly string[];
 }>;
 
 /** Forgets the event types of a projection, for the runner's list. */
-export const anyProjection = (projection: Readonly<{ name: string; tables: Tables; on: object }>) =>
-  projection as AnyProjection;
+export const anyProjection = (
+  projection: Readonly<{ name: string; tables: Tables; on: object; patient?: readonly string[] }>,
+) => projection as AnyProjection;

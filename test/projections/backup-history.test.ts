@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import fc from 'fast-check';
 import type { BackupEvent } from '#domain/backup/events.ts';
 import type { ProgressReported } from '#domain/telemetry/events.ts';
 import type { Database } from '#infra/postgres/database.ts';
@@ -88,6 +89,21 @@ describe('the history of a VM in a repository', () => {
   });
 });
 
+const dump = async ({ readModel }: Database) => ({
+  jobs: await readModel.selectFrom('backup_jobs').selectAll().orderBy('backup_id').execute(),
+  disks: await readModel.selectFrom('backup_disks').selectAll().orderBy('backup_disk_id').execute(),
+  contexts: await readModel.selectFrom('vm_backup_contexts').selectAll().orderBy('backup_context_id').execute(),
+  snapshots: await readModel.selectFrom('job_telemetry_snapshots').selectAll().orderBy('timestamp').execute(),
+});
+
+const applyAtOnce = async (events: readonly (BackupEvent | ProgressReported)[]): Promise<Database> => {
+  const rebuilt = await postgres.fresh();
+  const log = logOf(events);
+  const batch = { events: log, position: BigInt(log.length) };
+  await applyTo(rebuilt.readModel, [anyProjection(backupsProjection)], batch);
+  return rebuilt;
+};
+
 describe('a rebuild', () => {
   const story: readonly (BackupEvent | ProgressReported)[] = [
     ...histories.running,
@@ -103,13 +119,6 @@ describe('a rebuild', () => {
     { ...facts.failed(), data: { ...facts.failed().data, backupId: 'b-2' } },
     backupStarted({ backupId: 'b-3', backupType: 'incremental', parentBackupId: backupId }),
   ];
-  const dump = async ({ readModel }: Database) => ({
-    jobs: await readModel.selectFrom('backup_jobs').selectAll().orderBy('backup_id').execute(),
-    disks: await readModel.selectFrom('backup_disks').selectAll().orderBy('backup_disk_id').execute(),
-    contexts: await readModel.selectFrom('vm_backup_contexts').selectAll().orderBy('backup_context_id').execute(),
-    snapshots: await readModel.selectFrom('job_telemetry_snapshots').selectAll().orderBy('timestamp').execute(),
-  });
-
   test('from the first event gives the same rows, in one batch or one by one, numbers included', async () => {
     await tell(...story);
     const live = await dump(database);
@@ -123,12 +132,41 @@ describe('a rebuild', () => {
         [5, 'b-3'],
       ],
     );
-    const rebuilt = await postgres.fresh();
-    const events = logOf(story);
-    await applyTo(rebuilt.readModel, [anyProjection(backupsProjection)], {
-      events,
-      position: BigInt(events.length),
-    });
-    assert.deepEqual(await dump(rebuilt), live);
+    assert.deepEqual(await dump(await applyAtOnce(story)), live);
+  });
+
+  const jobIds = [backupId, 'b-2'];
+  const second = fc.integer({ min: 10, max: 100 });
+  const report = fc
+    .record({ jobId: fc.constantFrom(...jobIds), seconds: second, percent: fc.integer({ min: 0, max: 100 }) })
+    .map(({ jobId, seconds, percent }) =>
+      progress({ percent, bytesTransferred: percent * gib }, { jobId, at: at(seconds) }),
+    );
+  const between = fc
+    .record({
+      jobId: fc.constantFrom(...jobIds),
+      event: fc.constantFrom(
+        facts.transferred(0),
+        facts.transferred(1),
+        facts.stalled(),
+        facts.resumed(),
+        facts.failed(),
+      ),
+    })
+    .map(({ jobId, event }) => ({ ...event, data: { ...event.data, backupId: jobId } }) as BackupEvent);
+
+  test('of floods of reports, whatever happens between them, gives the same rows', async () => {
+    const begun = [
+      ...histories.running,
+      backupStarted({ backupId: 'b-2', backupContextId: 'c-2', repositoryId: 'r-2' }),
+    ];
+    const floods = fc.array(fc.oneof({ arbitrary: report, weight: 5 }, between), { minLength: 5, maxLength: 40 });
+    for (const flood of fc.sample(floods, 8)) {
+      const events = [...begun, ...flood];
+      database = await postgres.fresh();
+      await createTeller(database.readModel, backupsProjection)(...events);
+      const live = await dump(database);
+      assert.deepEqual(await dump(await applyAtOnce(events)), live, JSON.stringify(flood));
+    }
   });
 });
