@@ -33,6 +33,14 @@ describe('routing', () => {
     }
   });
 
+  test('is indifferent to case and to a slash at the end', async (t) => {
+    const endpoints = [named('GET', '/b'), named('GET', '/b/:id'), simple];
+    const { url } = await serveApp(t, { endpoints });
+    for (const path of ['/b/', '/B', '/B/1/', '/simple/', '/SIMPLE'])
+      assert.equal((await fetch(`${url}/api/v1${path}`)).status, 200, path);
+    assert.equal((await fetch(`${url}/api/v1/b/1/2`)).status, 404);
+  });
+
   test('answers an unknown route 404 in the shape of the neighbourhood', async (t) => {
     const { url } = await serveApp(t, { endpoints: [simple] });
     const reply = await fetch(`${url}/api/v1/nothing?token=secret`);
