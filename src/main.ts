@@ -89,7 +89,8 @@ const startParts = async ({ config, log, announcePassword }: HubOptions, cleanup
     hubStartedAt,
     stop.signal,
   );
-  observability.addParts({ stores, readModel, background, audit, startedAt: hubStartedAt });
+  const { openExports } = services;
+  observability.addParts({ stores, readModel, background, audit, openExports, startedAt: hubStartedAt });
   cleanup.add(async () => {
     stop.abort();
     await Promise.all([background.done, readModel.runner.done]);

@@ -15,7 +15,14 @@ export interface ImageChains {
   sizeOf(imagePath: string, signal: AbortSignal): Promise<number>;
 }
 
+export type OpenDiskRestore = Readonly<{
+  restoreId: string;
+  backupId: string;
+  diskIndex: number;
+  target: RestoreTarget;
+}>;
+
 /** Restores that have not ended. */
 export interface OpenDiskRestores {
-  open(): Promise<readonly Readonly<{ restoreId: string; target: RestoreTarget }>[]>;
+  open(): Promise<readonly OpenDiskRestore[]>;
 }

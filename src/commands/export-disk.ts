@@ -1,4 +1,5 @@
 import { DomainError } from '#domain/errors.ts';
+import type { OpenDisk, OpenExports } from './open-exports.ts';
 import type { FindRestorableDisk, RestorableDisk } from './restorable-disk.ts';
 
 export type ExportFormat = 'raw' | 'qcow2';
@@ -49,36 +50,29 @@ export const asRefusal = (error: unknown, { backupId, diskIndex }: RestorableDis
 
 export type DiskExport = OpenedExport & Readonly<{ disk: RestorableDisk }>;
 
-type Deps = Readonly<{ findDisk: FindRestorableDisk; reader: DiskReader; maxExports: number }>;
+type Deps = Readonly<{ findDisk: FindRestorableDisk; reader: DiskReader; exports: Pick<OpenExports, 'begin'> }>;
 
-/** Opens a disk of a backup for reading; each export that is open keeps programs and memory busy, so there are only so many. */
-export const createExportDisk = ({ findDisk, reader, maxExports }: Deps) => {
-  let open = 0;
-  return async (
-    wanted: Readonly<{ backupId: string; diskIndex: number; format: ExportFormat }>,
+/** Opens a disk of a backup for reading. */
+export const createExportDisk =
+  ({ findDisk, reader, exports }: Deps) =>
+  async (
+    { backupId, diskIndex, format }: OpenDisk & Readonly<{ format: ExportFormat }>,
     signal: AbortSignal,
   ): Promise<DiskExport> => {
-    const disk = await findDisk(wanted.backupId, wanted.diskIndex);
-    if (open >= maxExports) {
-      const message = `${maxExports} disks are being exported already; try again when one is done`;
-      throw new DomainError('exports-exhausted', message, { running: open });
-    }
-    open += 1;
+    const disk = await findDisk(backupId, diskIndex);
+    // From here on a removal is refused; one that passes its check in this very moment breaks the download off.
+    const end = exports.begin({ backupId, diskIndex });
     try {
-      const opened = await reader.open(disk, wanted.format, signal);
-      let closed = false;
+      const opened = await reader.open(disk, format, signal);
       const close = (): void => {
-        if (closed) return;
-        closed = true;
-        open -= 1;
+        end();
         opened.close();
       };
       return { ...opened, disk, close };
     } catch (error) {
-      open -= 1;
+      end();
       throw asRefusal(error, disk);
     }
   };
-};
 
 export type ExportDisk = ReturnType<typeof createExportDisk>;

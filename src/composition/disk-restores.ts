@@ -1,3 +1,4 @@
+import { type BackupReaders, createBackupReaders } from '#commands/backup-readers.ts';
 import { createExportDisk, ImageUnreadable } from '#commands/export-disk.ts';
 import { createCancelDiskRestore, createRequestDiskRestore } from '#commands/request-disk-restore.ts';
 import { createFindRestorableDisk } from '#commands/restorable-disk.ts';
@@ -12,15 +13,18 @@ import { diskRestoreQueries } from '#projections/disk-restores.ts';
 import type { EndpointDeps } from './endpoints.ts';
 import { clock, ids } from './services.ts';
 
-/** Each reads a chain of images at the speed of the disk: more at once are slower together. */
-const maxExports = 4;
 const parallelRestores = 2;
 const catchUpPatienceMs = 600_000;
+
+/** Whoever keeps a backup from being deleted by reading a disk of it as a whole. */
+export const backupReaders = ({ stores, services }: Pick<EndpointDeps, 'stores' | 'services'>): BackupReaders =>
+  createBackupReaders({ restores: diskRestoreQueries(stores.database.readModel), exports: services.openExports });
 
 /** Whole disks of backups, downloaded. */
 export const diskExports = ({ stores, services }: EndpointDeps): readonly Endpoint[] => {
   const findDisk = createFindRestorableDisk({ store: stores.store });
-  return diskExportEndpoints({ exportDisk: createExportDisk({ findDisk, reader: services.diskReader, maxExports }) });
+  const { diskReader: reader, openExports: exports } = services;
+  return diskExportEndpoints({ exportDisk: createExportDisk({ findDisk, reader, exports }) });
 };
 
 const sizeOf = async (imagePath: string, signal: AbortSignal): Promise<number> => {

@@ -33,7 +33,7 @@ import { vmContextEndpoints } from '#http/routes/vm-contexts.ts';
 import { vmwareCredentialEndpoints } from '#http/routes/vmware-credentials.ts';
 import { auditQueries } from '#projections/audit.ts';
 import type { HubAudit } from './audit.ts';
-import { diskExports, diskRestores } from './disk-restores.ts';
+import { backupReaders, diskExports, diskRestores } from './disk-restores.ts';
 import { explanationEndpoints } from './explanations.ts';
 import { fileRestoreEndpoints } from './file-restore.ts';
 import { fileVersions } from './file-versions.ts';
@@ -125,6 +125,7 @@ const protectionEndpoints = (deps: EndpointDeps): readonly Endpoint[] => {
   const { queries, inventory, storage, leases, nbdExports, exporter, pool } = services;
   const { backups, vmContexts } = queries;
   const { now } = clock;
+  const readers = backupReaders(deps);
   const awaitJob =
     deps.awaitJob ?? createJobWatch({ store, applied: readModel.applied, waitFor: readModel.runner.waitFor });
   return [
@@ -133,7 +134,7 @@ const protectionEndpoints = (deps: EndpointDeps): readonly Endpoint[] => {
       startBackup: createStartBackup({ store, clock, inventory, access: storage }),
       completeDisk: createCompleteDisk({ store, clock }),
       findChangeId: createFindChangeId({ store, inventory }),
-      deleteBackup: createDeleteBackup({ store, clock, storageNode: pool.storageNode }),
+      deleteBackup: createDeleteBackup({ store, clock, storageNode: pool.storageNode, readers }),
     }),
     ...nbdEndpoints({
       ...{ pool, leases, now },

@@ -1,5 +1,6 @@
 import type { Router } from 'express';
 import type { Logger } from 'pino';
+import type { OpenExports } from '#commands/open-exports.ts';
 import { mountSlotCount } from '#domain/mount-slots/mount-slots.ts';
 import type { LoginAttempt } from '#http/auth-ports.ts';
 import { metricsPage, noMetricsPage } from '#http/routes/metrics.ts';
@@ -16,6 +17,8 @@ import { createMetrics, type Metrics } from '#infra/metrics/registry.ts';
 import { addLogMetrics, addParkedMetrics, addProcessManagerMetrics } from '#infra/metrics/status-metrics.ts';
 import { stepMetrics } from '#infra/metrics/step-metrics.ts';
 import { sweepMetrics } from '#infra/metrics/sweep-metrics.ts';
+import { addDiskRestoreMetrics, addExportMetrics } from '#infra/metrics/whole-disk-metrics.ts';
+import { diskRestoreQueries } from '#projections/disk-restores.ts';
 import { parkedStreamQueries } from '#projections/parked-streams.ts';
 import { restoreMountQueries } from '#projections/restore-mounts.ts';
 import type { HubAudit } from './audit.ts';
@@ -30,6 +33,7 @@ export type RunningParts = Readonly<{
   readModel: LiveReadModel;
   background: Pick<Background, 'status'>;
   audit: Pick<HubAudit, 'status'>;
+  openExports: OpenExports;
   startedAt: string;
 }>;
 
@@ -53,7 +57,7 @@ const loginCounter = (metrics: Metrics): ((attempt: LoginAttempt) => void) => {
 };
 
 const addParts = (metrics: Metrics, { config, log }: Pick<Deps, 'config' | 'log'>, parts: RunningParts): void => {
-  const { stores, readModel, background, startedAt } = parts;
+  const { stores, readModel, background, openExports, startedAt } = parts;
   const db = stores.database.readModel;
   const portCapacity = config.nbd.lastPort - config.nbd.firstPort + 1;
   addReadModelMetrics(metrics, { db, storageNode: config.nodeName, portCapacity });
@@ -67,6 +71,8 @@ const addParts = (metrics: Metrics, { config, log }: Pick<Deps, 'config' | 'log'
   addParkedMetrics(metrics, parkedStreamQueries(db, projections).counts);
   addProcessManagerMetrics(metrics, background.status);
   addMountMetrics(metrics, restoreMountQueries(db).counts, mountSlotCount);
+  addDiskRestoreMetrics(metrics, diskRestoreQueries(db).counts);
+  addExportMetrics(metrics, openExports);
   addDataDirMetrics(metrics, config.dataDir);
   if (config.eventStore.kind === 'embedded') addEmbeddedStoreMetrics(metrics, config.eventStore.dataDir);
   const backups = backupMetrics(metrics, db, startedAt);

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { BackupInventory } from '#commands/backup-ports.ts';
 import { createCredentialLogins } from '#commands/credential-login.ts';
 import { createNbdLeases } from '#commands/nbd-leases.ts';
+import { createOpenExports } from '#commands/open-exports.ts';
 import type { Clock, Ids } from '#commands/ports.ts';
 import { DomainError } from '#domain/errors.ts';
 import type { Config } from '#infra/config.ts';
@@ -65,6 +66,9 @@ const imageResolver =
     throw new DomainError('image-outside-repositories', `${path} is not in an enabled repository`, { path });
   };
 
+/** Each reads a chain of images at the speed of the disk: more at once are slower together. */
+const maxExports = 4;
+
 /** How long the file of a qcow2 export stays after its last reader, for one that broke off and goes on. */
 const exportLingerMs = 60_000;
 
@@ -103,6 +107,7 @@ export const createServices = async (config: Config, stores: Stores, log: Logger
     folders,
     restoreTargets: restoreTargetsOf(config, queries.repositories),
     diskReader: createDiskReader({ folders, lingerMs: exportLingerMs }),
+    openExports: createOpenExports(maxExports),
     sideFiles: createSideFiles(),
     sna: createSnaClient({ baseUrl: config.sna.url, ...(fetch ? { fetch } : {}) }),
     vault: createCredentialVault(logins),

@@ -44,6 +44,7 @@ export type ErrorCode =
   // mounts of backups
   | 'backup-not-restorable'
   | 'backup-mounted'
+  | 'backup-being-read'
   | 'disk-mounted'
   | 'image-unreadable'
   | 'mount-busy'

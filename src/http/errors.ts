@@ -41,6 +41,7 @@ const STATUS: Readonly<Record<ErrorCode, ErrorStatus>> = {
   'image-outside-repositories': 400,
   'backup-not-restorable': 409,
   'backup-mounted': 409,
+  'backup-being-read': 409,
   'disk-mounted': 409,
   'image-unreadable': 422,
   'mount-busy': 409,

@@ -17,6 +17,8 @@ export type EndedRequest = Readonly<{
   route: string;
   status: number;
   durationMs: number;
+  /** Headers and body, as far as they were handed to the kernel or wait for it. */
+  sentBytes: number;
   /** The client went before the reply was written. */
   aborted: boolean;
   /** A reply without an end of its own: its duration is the reader's patience. */
@@ -36,6 +38,9 @@ export const observeRequests =
   (observer: RequestObserver): RequestHandler =>
   (request, response, next) => {
     const startedAtMs = performance.now();
+    // A connection serves one request after the other.
+    const { socket } = request;
+    const sentBefore = socket.bytesWritten;
     const record = recordOf(request);
     const begun: BegunRequest = {
       method: request.method,
@@ -51,6 +56,8 @@ export const observeRequests =
         ...{ method: request.method, status: response.statusCode, actor, errorCode },
         route: endpoint?.path ?? pageRoute(request.route) ?? 'unmatched',
         durationMs: performance.now() - startedAtMs,
+        // A connection that broke forgets what waited, also of the reply before.
+        sentBytes: Math.max(0, socket.bytesWritten - sentBefore),
         aborted: !response.writableFinished,
         streamed: typeof endpoint?.replies[200] === 'string',
       });

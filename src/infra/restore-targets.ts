@@ -1,4 +1,4 @@
-import { lstat, realpath, stat } from 'node:fs/promises';
+import { access, constants, lstat, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, normalize, sep } from 'node:path';
 import type { RestoreTargets } from '#commands/disk-restore-ports.ts';
 import type { RestoreTarget } from '#domain/disk-restore/events.ts';
@@ -61,8 +61,16 @@ const assertNbdAllowed = async (place: NbdPlace, uri: string, limits: RestoreLim
     refuse(`port ${port} is one of those that backups are written through (SENDENSE_NBD_PORTS)`, uri);
 };
 
+/** Also a read-only filesystem is one that nobody may write to. */
+const assertWritable = async (folder: string, path: string): Promise<void> => {
+  await access(folder, constants.W_OK | constants.X_OK).catch(() =>
+    refuse(`the hub's user may not write to ${folder}; give it the right, or choose another folder`, path),
+  );
+};
+
 const assertImageAllowed = async (path: string, overwrite: boolean, limits: RestoreLimits): Promise<void> => {
   const place = await resolvePlace(path, limits);
+  await assertWritable(dirname(place), path);
   const found = await lstat(place).catch(() => undefined);
   if (!found) return;
   if (!found.isFile()) refuse(`${place} is there already, and no plain file`, path);

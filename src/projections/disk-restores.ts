@@ -98,10 +98,21 @@ export const diskRestoreQueries = (db: ReadModelDb) => ({
   open: async () => {
     const rows = await db
       .selectFrom('disk_restores')
-      .select(['restore_id', 'target'])
+      .select(['restore_id', 'backup_id', 'disk_index', 'target'])
       .where('ended_at', 'is', null)
       .execute();
-    return rows.map(({ restore_id: restoreId, target }) => ({ restoreId, target }));
+    return rows.map(({ restore_id: restoreId, backup_id: backupId, disk_index: diskIndex, target }) => ({
+      ...{ restoreId, backupId, diskIndex, target },
+    }));
+  },
+
+  counts: async (): Promise<readonly Readonly<{ status: string; count: number }>[]> => {
+    const rows = await db
+      .selectFrom('disk_restores')
+      .select((eb) => ['status', eb.fn.countAll<number>().as('count')])
+      .groupBy('status')
+      .execute();
+    return rows.map(({ status, count }) => ({ status, count: Number(count) }));
   },
 });
 

@@ -24,6 +24,43 @@ describe('deleting', () => {
     assert.deepEqual((await world.points()).removing, []);
   });
 
+  test('is refused while a disk is written back, and says by which restore', async () => {
+    const world = await createReadyWorld();
+    const backupId = await world.backUp();
+    const restore = {
+      restoreId: 'r-1',
+      backupId,
+      diskIndex: 1,
+      target: { type: 'nbd', uri: 'nbd://kvm-1/x' },
+    } as const;
+    world.openRestores.push({ ...restore, restoreId: 'r-0', backupId: 'another' }, restore);
+    await assert.rejects(world.remove(backupId), {
+      ...{ code: 'backup-being-read', details: { restoreId: 'r-1' } },
+      message: `disk 1 of ${backupId} is being written back; wait for the restore's end or cancel it: r-1`,
+    });
+    assert.deepEqual((await world.points()).removing, []);
+    world.openRestores.pop();
+    await world.remove(backupId);
+    assert.equal((await world.jobOf(backupId)).removal, 'requested');
+  });
+
+  test('is refused until the last of its downloads has ended', async () => {
+    const world = await createReadyWorld();
+    const backupId = await world.backUp();
+    world.openExports.begin({ backupId: 'another', diskIndex: 0 });
+    const [first, second] = [0, 0].map((diskIndex) => world.openExports.begin({ backupId, diskIndex }));
+    first?.();
+    first?.(); // whoever ends it may say so twice
+    await assert.rejects(world.remove(backupId), {
+      code: 'backup-being-read',
+      message: /disk 0 .* is being downloaded/,
+    });
+    assert.deepEqual((await world.points()).removing, []);
+    second?.();
+    await world.remove(backupId);
+    assert.equal((await world.jobOf(backupId)).removal, 'requested');
+  });
+
   test('may be asked for twice', async () => {
     const world = await createReadyWorld();
     const backupId = await world.backUp();

@@ -178,6 +178,10 @@ describe('whole disks of backups', () => {
       responses.map(({ statusCode }) => statusCode),
       [200, 200, 200, 200],
     );
+    assert.deepEqual(
+      [await world.metric('sendense_restore_exports_open'), await world.metric('sendense_restore_exports_limit')],
+      [4, 4],
+    );
     const fifth = await refusal(urlOf(full, 1));
     assert.deepEqual([fifth.status, fifth.code], [503, 'exports-exhausted']);
     for (const response of responses) response.destroy();
@@ -186,6 +190,31 @@ describe('whole disks of backups', () => {
       const again = await get(urlOf(full, 1), { range: 'bytes=0-0' });
       await again.arrayBuffer();
       return again.status === 206;
+    });
+    await assertNothingLeft();
+  });
+
+  test('are counted with the bytes that were sent', async () => {
+    const route = '/api/v1/backups/:backup_id/disks/:disk_index/export';
+    const sent = () => world.metric(`sendense_http_response_bytes_total{method="GET",route="${route}"}`);
+    const before = await sent();
+    const response = await get(urlOf(increment, 1), { range: `bytes=0-${3 * mib - 1}` });
+    assert.equal((await response.arrayBuffer()).byteLength, 3 * mib);
+    const bytes = await eventually('its end is counted', async () => (await sent()) - before || undefined);
+    assert.ok(bytes > 3 * mib && bytes < 3 * mib + 4096, `${bytes}`); // with the headers
+    assert.equal(await world.metric('sendense_restore_exports_open'), 0);
+  });
+
+  test('keep their backup from being deleted, for as long as they are read', async () => {
+    const { backup_id: id } = increment;
+    const response = await begin(urlOf(increment, 1));
+    const refused = await world.call<{ error: string }>('DELETE', `/backups/${id}`);
+    assert.deepEqual([refused.status, refused.headers.get('x-error-code')], [409, 'backup-being-read']);
+    assert.match(refused.body.error, new RegExp(`disk 1 of ${id} is being downloaded`));
+    assert.equal((await world.show(id)).status, 'completed');
+    response.destroy();
+    await eventually('nobody reads it any more', async () => {
+      return (await world.call('DELETE', `/backups/${id}?dry_run=true`)).status === 200;
     });
     await assertNothingLeft();
   });

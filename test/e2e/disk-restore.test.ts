@@ -171,6 +171,20 @@ describe('disks that are written back', () => {
     assert.equal(unknown.headers.get('x-error-code'), 'disk-restore-not-found');
   });
 
+  test('keep their backup from being deleted until they have ended', async () => {
+    const { world, increment, letGo, ended, image, inTheMiddle, assertNothingLeft } = lab;
+    const { restore_id: id } = await inTheMiddle(image('kept.raw'));
+    const path = `/backups/${increment.backup_id}`;
+    const refused = await world.call<{ error: string }>('DELETE', path);
+    assert.deepEqual([refused.status, refused.headers.get('x-error-code')], [409, 'backup-being-read']);
+    assert.match(refused.body.error, new RegExp(`wait for the restore's end or cancel it: ${id}`));
+    assert.equal((await world.call('DELETE', `/restore/disk/${id}`)).status, 202);
+    assert.equal((await ended(id)).status, 'cancelled');
+    await letGo();
+    assert.equal((await world.call('DELETE', `${path}?dry_run=true`)).status, 200, 'it may be deleted now');
+    await assertNothingLeft();
+  });
+
   test('that the hub was killed in the middle of begin anew with the next hub', async () => {
     const { world, letGo, ended, image, inTheMiddle, assertNothingLeft, atIncrement } = lab;
     const target = image('killed.qcow2', 'qcow2');
@@ -232,6 +246,8 @@ describe('disks that are written back', () => {
     );
     assert.ok(body.count >= 2);
     assert.ok(body.restores.every(({ status }) => status === 'failed'));
+    assert.equal(await world.metric('sendense_restore_disks{state="failed"}'), body.count);
+    assert.equal(await world.metric('sendense_restore_disks{state="running"}'), 0);
     const { body: one } = await world.call<{ count: number }>('GET', '/restore/disk?limit=1');
     assert.equal(one.count, 1);
   });

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { RepositoryAccess } from '#commands/backup-ports.ts';
+import { createBackupReaders } from '#commands/backup-readers.ts';
 import { createCompleteDisk } from '#commands/complete-disk.ts';
 import { createDeleteBackup } from '#commands/delete-backup.ts';
+import type { OpenDiskRestore } from '#commands/disk-restore-ports.ts';
 import { createFindChangeId } from '#commands/find-change-id.ts';
 import { load } from '#commands/handle.ts';
+import { createOpenExports } from '#commands/open-exports.ts';
 import type { CommandContext, EventStore } from '#commands/ports.ts';
 import { createRecordTelemetry } from '#commands/record-telemetry.ts';
 import { createStartBackup, type StartBackupInput } from '#commands/start-backup.ts';
@@ -76,6 +79,9 @@ export const createBackupWorld = () => {
     credentialExists: async (id: number) => secrets.has(id),
   };
   const access: RepositoryAccess = { imageExists: images.exists, assertWritable: async () => undefined };
+  const openExports = createOpenExports(4);
+  const openRestores: OpenDiskRestore[] = [];
+  const readers = createBackupReaders({ restores: { open: async () => openRestores }, exports: openExports });
   const commandDeps = { store, clock, inventory, access };
   const deps: BackupRunnerDeps = {
     ...{ store, clock, ids: { uuid: randomUUID }, images, exporter, probe: exporter.probe },
@@ -141,7 +147,9 @@ export const createBackupWorld = () => {
     ...{ addRepository, addVm, startCommand, start, telemetry, completeDisk, copyAll, jobOf, settleWith },
     settle: (backupId: string) => settleWith({}, backupId),
     remove: (backupId: string) =>
-      createDeleteBackup({ ...commandDeps, storageNode: pool.storageNode })(backupId, context()),
+      createDeleteBackup({ ...commandDeps, storageNode: pool.storageNode, readers })(backupId, context()),
+    /** Whole disks that are read right now. */
+    ...{ openExports, openRestores },
     findChangeId: createFindChangeId(commandDeps),
     pass: (by: number) => {
       seconds += by;

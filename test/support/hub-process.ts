@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Program, startProgram } from './program.ts';
+import { type Program, type SystemUser, startProgram } from './program.ts';
 
 export type Reply<Body = unknown> = Readonly<{ status: number; body: Body; headers: Headers }>;
 
@@ -39,6 +39,7 @@ export type HubOptions = Readonly<{
   dataDir: string;
   snaUrl: string;
   settings: Readonly<Record<string, string>>;
+  user?: SystemUser | undefined;
 }>;
 
 export const hubSettings = ({ dataDir, snaUrl, settings, folder }: HubOptions): Readonly<Record<string, string>> => ({
@@ -55,5 +56,5 @@ export const hubSettings = ({ dataDir, snaUrl, settings, folder }: HubOptions): 
 export const startHub = (options: HubOptions): Promise<Program> =>
   startProgram({
     ...{ args: ['hub'], env: hubSettings(options), folder: options.folder, dataDir: options.dataDir },
-    ...{ addressFile: 'hub.json', logFile: join(options.folder, 'hub.log') },
+    ...{ addressFile: 'hub.json', logFile: join(options.folder, 'hub.log'), user: options.user },
   });

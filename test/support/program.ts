@@ -24,6 +24,9 @@ export type Program = Readonly<{
   kill: () => Promise<void>;
 }>;
 
+/** A system user. */
+export type SystemUser = Readonly<{ uid: number; gid: number }>;
+
 export type ProgramOptions = Readonly<{
   args: readonly string[];
   env: Readonly<Record<string, string>>;
@@ -32,6 +35,8 @@ export type ProgramOptions = Readonly<{
   dataDir: string;
   addressFile: string;
   logFile: string;
+  /** As whom it runs, if not as whoever runs the tests. */
+  user?: SystemUser | undefined;
 }>;
 
 /** The settings of whoever runs the tests are not the tests'. */
@@ -42,7 +47,7 @@ export const ownEnvironment = (): Readonly<Record<string, string>> =>
     ),
   );
 
-const spawn = ({ args, env, folder, logFile }: ProgramOptions) =>
+const spawn = ({ args, env, folder, logFile, user }: ProgramOptions) =>
   execa(process.execPath, [cli, ...args], {
     cwd: folder,
     env: { ...ownEnvironment(), ...env },
@@ -51,6 +56,7 @@ const spawn = ({ args, env, folder, logFile }: ProgramOptions) =>
     stdout: 'ignore',
     stderr: { file: logFile, append: true },
     reject: false,
+    ...user,
   });
 
 /** Runs a command of the command line to its end. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
-import { chmod, cp, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BackupApi } from './backup-api.ts';
@@ -11,7 +11,7 @@ import { type LabDisk, type MadeVm, makeLabVm } from './lab-vm.ts';
 import { findLeftovers } from './leftovers.ts';
 import { type Brake, makeBrake, startNode } from './node-process.ts';
 import { isProgram, processesOf, signalProcess } from './processes.ts';
-import type { Program } from './program.ts';
+import type { Program, SystemUser } from './program.ts';
 import { openTunnel, type Tunnel } from './tunnel.ts';
 import type { WireBackup } from './wire.ts';
 
@@ -26,6 +26,8 @@ export type WorldOptions = Readonly<{
   settings?: Readonly<Record<string, string>>;
   disks?: readonly LabDisk[];
   portCount?: number;
+  /** As whom the hub runs, if not as whoever runs the tests. What it writes to is made for it. */
+  hubUser?: SystemUser | undefined;
 }>;
 
 /** Copies of a VM's disks as they were at one moment, to compare a backup with. */
@@ -45,6 +47,7 @@ export class World extends BackupApi {
   readonly firstPort: number;
   readonly #settings: Readonly<Record<string, string>>;
   readonly #portCount: number;
+  readonly #hubUser: SystemUser | undefined;
   #hub: Program | undefined;
   #node: Program | undefined;
   #keptCopies = 0;
@@ -60,6 +63,7 @@ export class World extends BackupApi {
     this.repositoryPath = join(folder, 'repository');
     this.#settings = options.settings ?? {};
     this.#portCount = options.portCount ?? 20;
+    this.#hubUser = options.hubUser;
     // Below the ports that the kernel hands out by itself; hubs side by side rarely meet, and pass one another when they do.
     this.firstPort = 20_000 + 20 * randomInt(600);
     this.call = callTo(() => this.hub.url);
@@ -82,6 +86,13 @@ export class World extends BackupApi {
 
   async #begin({ disks = twoDisks }: WorldOptions): Promise<void> {
     this.vm = await makeLabVm(this.vms, { name: 'pgtest1', disks });
+    if (this.#hubUser) {
+      const { uid, gid } = this.#hubUser;
+      for (const path of [this.hubData, this.repositoryPath]) {
+        await mkdir(path);
+        await chown(path, uid, gid);
+      }
+    }
     await Promise.all([this.startHub(), this.startNode()]);
     this.repositoryId = await this.addRepository('primary', this.repositoryPath);
     const credential = {
@@ -115,7 +126,7 @@ export class World extends BackupApi {
     const ports = `${this.firstPort}-${this.firstPort + this.#portCount - 1}`;
     const restores = { SENDENSE_RESTORE_DIR: join(this.folder, 'restore') };
     const all = { SENDENSE_NBD_PORTS: ports, ...restores, ...this.#settings, ...settings };
-    const where = { folder: this.folder, dataDir: this.hubData, snaUrl: this.toNode.url };
+    const where = { folder: this.folder, dataDir: this.hubData, snaUrl: this.toNode.url, user: this.#hubUser };
     this.#hub = await startHub({ ...where, settings: all });
     this.toHub.leadTo(this.#hub.url);
     return this.#hub;
@@ -222,6 +233,14 @@ export class World extends BackupApi {
     await eventually('files of transfers are gone', async () => {
       return (await readdir(join(this.folder, 'node', 'run')).catch(() => [])).length === 0;
     });
+  }
+
+  /** One number of the hub's metrics. */
+  async metric(series: string): Promise<number> {
+    const text = await (await fetch(`${this.hub.url}/metrics`)).text();
+    const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
+    assert.ok(line, `${series} is not in\n${text}`);
+    return Number(line.slice(series.length + 1));
   }
 
   async programs(): Promise<readonly string[]> {

@@ -163,7 +163,10 @@ const commandEndpoints = (deps: BackupRoutesDeps): readonly Endpoint[] => {
       audit: { action: 'DeleteBackup', object: 'backup', id: ['path.backup_id'] },
       dryRun: true,
       reply: z.object({ message: z.string(), backup_id: z.string() }),
-      errors: ['backup-not-found', 'backup-running', 'backup-has-dependants', 'backup-mounted', 'local-failure'],
+      errors: [
+        ...(['backup-not-found', 'backup-running', 'backup-has-dependants', 'backup-mounted'] as const),
+        ...(['backup-being-read', 'local-failure'] as const),
+      ],
       handle: async ({ params, context, signal, accepted }) => {
         const { backup_id: backupId } = params;
         await deps.deleteBackup(backupId, context(backupId));
