@@ -8,6 +8,7 @@ import { execa } from 'execa';
 import { z } from 'zod';
 import { eventually } from '../support/eventually.ts';
 import { findLeftovers, removeLeftovers } from '../support/leftovers.ts';
+import { notRoot } from '../support/root.ts';
 
 const cli = resolve(import.meta.dirname, '../../src/cli.ts');
 const deadlineMs = 120_000;
@@ -185,8 +186,6 @@ test(
     assert.deepEqual(await leftovers(), []);
   },
 );
-
-const notRoot = process.getuid?.() !== 0 && 'only root may mount';
 
 test('a hub that is killed while backups are mounted leaves no mount and no loop device', {
   ...testTimeout,

@@ -10,10 +10,9 @@ import { after, before, describe, test } from 'node:test';
 import { execa } from 'execa';
 import { eventually } from '../support/eventually.ts';
 import { changeExtents } from '../support/lab-vm.ts';
+import { notRoot } from '../support/root.ts';
 import type { WireBackup } from '../support/wire.ts';
 import { type Kept, mib, World } from '../support/world.ts';
-
-const notRoot = process.getuid?.() !== 0 && 'only root may mount a filesystem of its own';
 
 describe('whole disks of backups', () => {
   let world: World;

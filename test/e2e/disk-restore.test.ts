@@ -5,9 +5,8 @@ import { after, before, describe, test } from 'node:test';
 import { execa } from 'execa';
 import { eventually } from '../support/eventually.ts';
 import { assertSameDisk, openRestoreWorld, type RestoreWorld, type WireRestore } from '../support/restore-world.ts';
+import { notRoot } from '../support/root.ts';
 import { mib } from '../support/world.ts';
-
-const notRoot = process.getuid?.() !== 0 && 'only root may mount a filesystem of its own';
 
 describe('disks that are written back', () => {
   let lab: RestoreWorld;

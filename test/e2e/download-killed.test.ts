@@ -10,9 +10,8 @@ import { loopsBelow, mountsBelow } from '../../src/infra/mounts/mount-table.ts';
 import { eventually } from '../support/eventually.ts';
 import { assertNothingMounted, clearMounts, mountsOf, type WireMount } from '../support/mounts.ts';
 import { makeFilesystem, mountForWriting } from '../support/partitioned-disk.ts';
+import { notRoot } from '../support/root.ts';
 import { mib, World } from '../support/world.ts';
-
-const notRoot = process.getuid?.() !== 0 && 'only root may mount the disks of a backup';
 
 const diskBytes = 96 * mib;
 const fileBytes = 32 * mib;

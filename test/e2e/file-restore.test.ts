@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { eventually } from '../support/eventually.ts';
 import { assertNothingMounted, clearMounts, mountsOf } from '../support/mounts.ts';
 import { makeFilesystem, mountForWriting } from '../support/partitioned-disk.ts';
+import { notRoot } from '../support/root.ts';
 import { mib, World } from '../support/world.ts';
 
 const run = promisify(execFile);
@@ -67,7 +68,7 @@ const fillHostile = async (root: string): Promise<void> => {
   await sparse.close();
 };
 
-describe('files of a backup, from a disk that does not mean well', () => {
+describe('files of a backup, from a disk that does not mean well', { skip: notRoot }, () => {
   let world: World;
   const contents: Buffer[] = [];
   const backups: string[] = [];

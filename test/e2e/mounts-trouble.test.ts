@@ -9,12 +9,13 @@ import { loopsBelow } from '../../src/infra/mounts/mount-table.ts';
 import { eventually } from '../support/eventually.ts';
 import { assertNothingMounted, clearMounts, mountsOf, type WireMount } from '../support/mounts.ts';
 import { signalProcess } from '../support/processes.ts';
+import { notRoot } from '../support/root.ts';
 import type { WireBackup } from '../support/wire.ts';
 import { mib, World } from '../support/world.ts';
 
 const diskCount = 9;
 
-describe('mounts on bad days', () => {
+describe('mounts on bad days', { skip: notRoot }, () => {
   let world: World;
   let backup: WireBackup;
 

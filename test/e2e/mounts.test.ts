@@ -22,6 +22,7 @@ import {
   volumeIn,
   writeSynced,
 } from '../support/partitioned-disk.ts';
+import { notRoot } from '../support/root.ts';
 import { mib, World } from '../support/world.ts';
 
 const specs: readonly PartitionSpec[] = [
@@ -43,7 +44,7 @@ const count = 50;
 const expected = ['vfat', 'ext4', 'xfs', 'btrfs', 'ntfs', 'ext4'];
 const journalled = ['ext4', 'xfs', 'btrfs', 'ntfs'] as const;
 
-describe('mounting the disks of a backup', () => {
+describe('mounting the disks of a backup', { skip: notRoot }, () => {
   let world: World;
   let places: readonly Stretch[];
   let full = '';

@@ -7,10 +7,9 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { startEmbeddedPostgres } from '#infra/embedded-postgres/embedded-postgres.ts';
 import { changeExtents } from '../support/lab-vm.ts';
+import { notRoot } from '../support/root.ts';
 import type { WireBackup, WireError } from '../support/wire.ts';
 import { type Kept, mib, World } from '../support/world.ts';
-
-const notRoot = process.getuid?.() !== 0 && 'only root may mount a filesystem of its own';
 
 describe('trouble with storage', () => {
   let world: World;

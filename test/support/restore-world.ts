@@ -56,7 +56,10 @@ export const openRestoreWorld = async () => {
     SENDENSE_RESTORE_ROOTS: root,
     SENDENSE_RESTORE_NBD: `127.0.0.1:${nbdPort}`,
   };
-  const world = await World.open({ settings });
+  const world = await World.open({ settings }).catch(async (error: unknown) => {
+    await rm(root, { recursive: true, force: true });
+    throw error;
+  });
   const full = await world.backUp('full');
   const atFull: Kept = await world.keep();
   for (const disk of world.vm.disks) await changeExtents(disk, { count: 6, sizeBytes: mib, zeroHalf: true });

@@ -11,8 +11,9 @@ import { loopsBelow, mountsBelow } from '#infra/mounts/mount-table.ts';
 import { createNbdExposure } from '#infra/mounts/nbd-disk.ts';
 import type { DiskToMount } from '#process-managers/restore-mounts/ports.ts';
 import { makePartitionedDisk } from '../../support/partitioned-disk.ts';
+import { notRoot } from '../../support/root.ts';
 
-describe('the disks of a host without the NBD of the kernel', () => {
+describe('the disks of a host without the NBD of the kernel', { skip: notRoot }, () => {
   const signal = new AbortController().signal;
   let folder = '';
   before(async () => {

@@ -1,8 +1,6 @@
 import { mkdir, truncate, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 
-export const notRoot = process.getuid?.() !== 0 && 'only root may mount a filesystem of its own';
-
 export const makeImage = async (path: string, sizeBytes: number): Promise<void> => {
   await writeFile(path, '');
   await truncate(path, sizeBytes);

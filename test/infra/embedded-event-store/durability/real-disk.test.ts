@@ -6,9 +6,10 @@ import { type TestContext, test } from 'node:test';
 import { EventStoreDBClient } from '@eventstore/db-client';
 import type { EventStorage } from '#infra/embedded-event-store/event-storage.ts';
 import { createEventStoreServer } from '#infra/embedded-event-store/server.ts';
+import { notRoot } from '../../../support/root.ts';
 import { collect, happened, revisionsOf, tempDir } from '../support.ts';
 import { openStorage, proposed } from './damaged-store.ts';
-import { makeImage, mount, notRoot } from './loop-disk.ts';
+import { makeImage, mount } from './loop-disk.ts';
 
 const mib = 1024 ** 2;
 const writers = 6;
