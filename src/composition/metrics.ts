@@ -9,7 +9,7 @@ import type { Config } from '#infra/config.ts';
 import { auditMetrics } from '#infra/metrics/audit-metrics.ts';
 import { backupMetrics } from '#infra/metrics/backup-metrics.ts';
 import { addDataDirMetrics, addEmbeddedStoreMetrics } from '#infra/metrics/disk-metrics.ts';
-import { eventStoreMetrics, feedMetrics } from '#infra/metrics/event-store-metrics.ts';
+import { batchMetrics, eventStoreMetrics, feedMetrics } from '#infra/metrics/event-store-metrics.ts';
 import { httpMetrics } from '#infra/metrics/http-metrics.ts';
 import { addMountMetrics } from '#infra/metrics/mount-metrics.ts';
 import { addReadModelMetrics } from '#infra/metrics/read-model-metrics.ts';
@@ -42,7 +42,7 @@ type Deps = Readonly<{ config: Config; version: string; log: Logger }>;
 const watcherOf = (metrics: Metrics): Watcher => ({
   requests: httpMetrics(metrics),
   eventStore: eventStoreMetrics(metrics),
-  feed: feedMetrics(metrics),
+  batches: batchMetrics(metrics),
   steps: stepMetrics(metrics),
 });
 
@@ -89,6 +89,7 @@ export const createHubMetrics = ({ config, version, log }: Deps) => {
     /** For parts with numbers of their own: counters at once, and sources that are asked at each scrape. */
     metrics,
     watcher: watcherOf(metrics),
+    feed: feedMetrics(metrics),
     countLogin: loginCounter(metrics),
     countAuditFailure: audit.countFailure,
     sweeps: sweepMetrics(metrics),

@@ -4,6 +4,7 @@ import { type FeedReader, observeFeed } from '#infra/observed/event-feed.ts';
 import { observeEventStore } from '#infra/observed/event-store.ts';
 import type { Fetch } from '#infra/sna-request.ts';
 import type { StepFacts, StepObserver } from '#process-managers/ports.ts';
+import type { BatchObserver } from '#projections/ports.ts';
 import { createHubMetrics } from './metrics.ts';
 import type { Stores } from './stores.ts';
 import { startTracing } from './tracing.ts';
@@ -22,6 +23,16 @@ const watchSteps = (watchers: readonly Watcher[]): StepObserver => ({
     )(),
 });
 
+const watchBatches = (watchers: readonly Watcher[]): BatchObserver => ({
+  batch: (events, apply) =>
+    watchers.reduce(
+      (inner, { batches }) =>
+        () =>
+          batches.batch(events, inner),
+      apply,
+    )(),
+});
+
 /** Metrics always, spans where a collector is told. Whatever is not watched runs as if nobody could. */
 export const startObservability = async (deps: Readonly<{ config: Config; version: string; log: Logger }>) => {
   const hubMetrics = createHubMetrics(deps);
@@ -36,9 +47,10 @@ export const startObservability = async (deps: Readonly<{ config: Config; versio
     /** The same stores for one who follows the log. */
     readBy: (reader: FeedReader, stores: Stores): Stores => ({
       ...stores,
-      feed: watchers.reduce((inner, watcher) => observeFeed(inner, reader, watcher.feed), stores.feed),
+      feed: observeFeed(stores.feed, reader, hubMetrics.feed),
     }),
     steps: watchSteps(watchers),
+    batches: watchBatches(watchers),
     /** The outermost first. */
     requests: watchers.map(({ requests }) => requests).toReversed(),
     /** For calls to node appliances; undefined: the platform's own. */

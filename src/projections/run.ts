@@ -5,7 +5,7 @@ import { liveGenerations } from './generation.ts';
 import { ensureGenerations } from './generations.ts';
 import { createBell, gatherPatient, patientTypes } from './patient.ts';
 import { pause } from './pause.ts';
-import type { EventSource, ReadStream, SourceItem } from './ports.ts';
+import type { BatchObserver, EventSource, ReadStream, SourceItem } from './ports.ts';
 import { PreparedStatements } from './prepared.ts';
 import type { AnyProjection, ReadModelDb } from './projection.ts';
 
@@ -40,6 +40,7 @@ type Deps = Readonly<{
   onProblem: (error: unknown) => void;
   /** Called with each event once the tables hold it. */
   onApplied?: (event: RecordedEvent) => void;
+  batches?: BatchObserver;
 }>;
 
 type Waiter = Readonly<{ position: bigint; resolve: (passed: boolean) => void }>;
@@ -50,6 +51,8 @@ const retryDelayMs = { first: 100, max: 5_000 };
 const holdMs = 100;
 const maxHeldEvents = 500;
 
+const unobserved: BatchObserver = { batch: (_, apply) => apply() };
+
 /**
  * One ordered pipeline for all projections: what the log has is taken in batches (many events while catching up, one when
  * live, or what a moment brings of those that nobody waits for), each batch is one transaction. On an error it subscribes again from the stored checkpoint; it never skips.
@@ -58,6 +61,7 @@ export const runProjections = (deps: Deps, signal: AbortSignal): ProjectionRunne
   let status: ProjectionStatus = { position: 0n, caughtUp: false, problem: null, appliedEventAt: null };
   let waiters: Waiter[] = [];
   const generations = liveGenerations(deps.projections);
+  const { batches = unobserved } = deps;
   const prepared = new PreparedStatements();
   const reached = Promise.withResolvers<void>();
   const bell = createBell();
@@ -87,7 +91,7 @@ export const runProjections = (deps: Deps, signal: AbortSignal): ProjectionRunne
     status = { ...status, position: from };
     const items = gatherPatient(deps.source.subscribe(from, {}, signal), patience);
     for await (const item of items) {
-      if (item.kind === 'events') await applyBatch(target, item);
+      if (item.kind === 'events') await batches.batch(item, () => applyBatch(target, item));
       advance(item);
     }
   };

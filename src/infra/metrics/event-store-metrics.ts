@@ -1,4 +1,5 @@
 import { RevisionConflict, StoreUnavailable } from '#commands/ports.ts';
+import type { BatchObserver } from '#projections/ports.ts';
 import type { FeedObserver } from '../observed/event-feed.ts';
 import type { EventStoreObserver } from '../observed/event-store.ts';
 import type { Metrics } from './registry.ts';
@@ -54,7 +55,7 @@ export const eventStoreMetrics = (metrics: Metrics): EventStoreObserver => {
   };
 };
 
-/** Who follows the log, and how the read models get on with it. */
+/** Who follows the log. */
 export const feedMetrics = (metrics: Metrics): FeedObserver => {
   const open = metrics.gauge({
     name: 'sendense_event_store_subscriptions',
@@ -66,15 +67,6 @@ export const feedMetrics = (metrics: Metrics): FeedObserver => {
     help: 'Subscriptions that broke and were opened again, because of the store or of what their reader did',
     labels: ['reader'],
   });
-  const applied = metrics.counter({
-    name: 'sendense_projection_events_applied_total',
-    help: 'Events of the log that the read models have taken; all projections take them together',
-  });
-  const batches = metrics.histogram({
-    name: 'sendense_projection_batch_duration_seconds',
-    help: 'Time that the read models took for one transaction',
-    buckets,
-  });
   for (const reader of ['read-model', 'process-managers', 'clients']) {
     open.set({ reader }, 0);
     restarts.inc({ reader }, 0);
@@ -85,13 +77,26 @@ export const feedMetrics = (metrics: Metrics): FeedObserver => {
       open.dec({ reader });
       if (broken) restarts.inc({ reader });
     },
-    batch: (reader, { events }) => {
+  };
+};
+
+/** How the read models get on with the log. */
+export const batchMetrics = (metrics: Metrics): BatchObserver => {
+  const applied = metrics.counter({
+    name: 'sendense_projection_events_applied_total',
+    help: 'Events of the log that the read models have taken; all projections take them together',
+  });
+  const batches = metrics.histogram({
+    name: 'sendense_projection_batch_duration_seconds',
+    help: 'Time that the read models took for one transaction',
+    buckets,
+  });
+  return {
+    batch: async ({ events }, apply) => {
       const startedAtMs = performance.now();
-      return (taken) => {
-        if (reader !== 'read-model' || !taken) return;
-        applied.inc(events.length);
-        batches.observe((performance.now() - startedAtMs) / 1000);
-      };
+      await apply();
+      applied.inc(events.length);
+      batches.observe((performance.now() - startedAtMs) / 1000);
     },
   };
 };

@@ -9,7 +9,7 @@ import {
 } from '@opentelemetry/semantic-conventions';
 import type { CommandContext } from '#commands/ports.ts';
 import type { StepObserver } from '#process-managers/ports.ts';
-import type { FeedObserver } from '../observed/event-feed.ts';
+import type { BatchObserver } from '#projections/ports.ts';
 import type { EventStoreObserver } from '../observed/event-store.ts';
 import type { Fetch } from '../sna-request.ts';
 import type { Spans } from './spans.ts';
@@ -86,17 +86,18 @@ const eventStoreSpans = (spans: Spans): EventStoreObserver => ({
   },
 });
 
-const feedSpans = (spans: Spans): FeedObserver => ({
-  opened: () => undefined,
-  closed: () => undefined,
-  batch: (reader, { events, position }) => {
-    if (reader !== 'read-model') return () => undefined;
+const batchSpans = (spans: Spans): BatchObserver => ({
+  batch: async ({ events, position }, apply) => {
     const attributes = { [attribute.events]: events.length, [attribute.position]: String(position) };
     const span = spans.begin({ name: 'projection batch', kind: SpanKind.CONSUMER, attributes }, ROOT_CONTEXT);
-    return (taken) => {
-      if (!taken) span.setStatus({ code: SpanStatusCode.ERROR });
+    try {
+      await apply();
+    } catch (error) {
+      span.setStatus({ code: SpanStatusCode.ERROR });
+      throw error;
+    } finally {
       span.end();
-    };
+    }
   },
 });
 
@@ -133,7 +134,7 @@ export const createWatcher = (spans: Spans) => ({
   watcher: {
     requests: requestSpans(spans),
     eventStore: eventStoreSpans(spans),
-    feed: feedSpans(spans),
+    batches: batchSpans(spans),
     steps: stepSpans(spans),
   },
   fetch: nodeCalls(spans),

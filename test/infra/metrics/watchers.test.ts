@@ -3,7 +3,7 @@ import { beforeEach, describe, test } from 'node:test';
 import { handle } from '#commands/handle.ts';
 import { noEvents, StoreUnavailable } from '#commands/ports.ts';
 import { claimDecider } from '#domain/claim/claim.ts';
-import { eventStoreMetrics, feedMetrics } from '#infra/metrics/event-store-metrics.ts';
+import { batchMetrics, eventStoreMetrics, feedMetrics } from '#infra/metrics/event-store-metrics.ts';
 import { createMetrics, type Metrics } from '#infra/metrics/registry.ts';
 import { stepMetrics } from '#infra/metrics/step-metrics.ts';
 import { observeFeed } from '#infra/observed/event-feed.ts';
@@ -73,22 +73,17 @@ describe('the event store, watched', () => {
 });
 
 describe('the log, followed', () => {
-  test('counts what the read models took, and a subscription that its reader broke', async () => {
+  test('counts a subscription that its reader broke', async () => {
     const store = createFakeEventStore();
     await store.append('a-1', [event, event, event], noEvents, context);
     const feed = observeFeed(store.feed, 'read-model', feedMetrics(metrics));
-    const stop = new AbortController();
-    for await (const item of feed.subscribe(0n, {}, stop.signal)) {
-      if (item.kind === 'caught-up') break;
-    }
-    await has('sendense_event_store_subscription_restarts_total{reader="read-model"} 1');
     const failing = async (): Promise<void> => {
-      for await (const _ of feed.subscribe(0n, {}, stop.signal)) throw new Error('the tables are gone');
+      for await (const _ of feed.subscribe(0n, {}, new AbortController().signal))
+        throw new Error('the tables are gone');
     };
     await assert.rejects(failing(), /the tables are gone/);
     await has(
-      'sendense_projection_events_applied_total 3',
-      'sendense_event_store_subscription_restarts_total{reader="read-model"} 2',
+      'sendense_event_store_subscription_restarts_total{reader="read-model"} 1',
       'sendense_event_store_subscriptions{reader="read-model"} 0',
     );
   });
@@ -99,6 +94,21 @@ describe('the log, followed', () => {
     const stop = new AbortController();
     for await (const _ of feed.subscribe(0n, {}, stop.signal)) stop.abort();
     await has('sendense_event_store_subscription_restarts_total{reader="process-managers"} 0');
+  });
+});
+
+describe('the batches of the read models', () => {
+  test('are timed, and their events counted once they are in the tables', async () => {
+    const store = createFakeEventStore();
+    await store.append('a-1', [event, event, event], noEvents, context);
+    const batches = batchMetrics(metrics);
+    const batch = { events: store.log, position: 300n };
+    await assert.rejects(
+      batches.batch(batch, () => Promise.reject(new Error('no'))),
+      /no/,
+    );
+    await batches.batch(batch, async () => undefined);
+    await has('sendense_projection_events_applied_total 3', 'sendense_projection_batch_duration_seconds_count 1');
   });
 });
 

@@ -6,7 +6,6 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import { handle } from '#commands/handle.ts';
 import { noEvents } from '#commands/ports.ts';
 import { claimDecider } from '#domain/claim/claim.ts';
-import { observeFeed } from '#infra/observed/event-feed.ts';
 import { observeEventStore } from '#infra/observed/event-store.ts';
 import { createTracing, type Tracing } from '#infra/tracing/tracing.ts';
 import { createWatcher } from '#infra/tracing/watcher.ts';
@@ -150,16 +149,19 @@ describe('the work of the hub', () => {
     assert.equal(append.attributes['sendense.correlation_id'], 'backup-a-1');
   });
 
-  test('shows each batch that the read models take, and no other reader’s', async () => {
-    const store = createFakeEventStore();
-    await store.append('a-1', [{ type: 'Happened', data: {} }], noEvents, context);
-    for (const reader of ['read-model', 'clients'] as const) {
-      const feed = observeFeed(store.feed, reader, watch.watcher.feed);
-      for await (const item of feed.subscribe(0n, {}, new AbortController().signal)) {
-        if (item.kind === 'caught-up') break;
-      }
-    }
-    assert.equal(only(await sent(), 'projection batch').attributes['sendense.events'], 1);
+  test('shows each batch that the read models apply, and whether it failed', async () => {
+    const { batches } = watch.watcher;
+    await batches.batch({ events: [], position: 7n }, async () => undefined);
+    const failing = () => batches.batch({ events: [], position: 8n }, () => Promise.reject(new Error('no')));
+    await assert.rejects(failing, /no/);
+    const seen = (await sent()).filter(({ name }) => name === 'projection batch');
+    assert.deepEqual(
+      seen.map(({ attributes, status }) => [attributes['sendense.position'], status.code]),
+      [
+        ['7', 0],
+        ['8', 2],
+      ],
+    );
   });
 
   test('tells a node appliance which span its call belongs to', async (t) => {
