@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { ConfigError } from '#infra/config.ts';
 import { DataDirLocked } from '#infra/data-dir-lock.ts';
 import { createLogger } from '#infra/logger.ts';
+import { TablesInUse } from '#projections/begin-anew.ts';
 import { loadConfig, UsageError } from './composition/cli/usage.ts';
 
 const usage = `usage: ./sendense COMMAND
@@ -18,7 +19,8 @@ const usage = `usage: ./sendense COMMAND
                                           the log: look at it, move it, bring a lost hub back
   projections status|rebuild [NAME]|check|parked|retry STREAM|skip STREAM --reason TEXT
                                           the read models
-  audit verify                            proves that the audit trail is as it was written
+  audit verify|unexplained                proves that the audit trail is as it was written; finds events that
+                                          neither it nor a cause accounts for
   test [NAME…]                            everything that CI runs, or the tests whose path has NAME in it
   bench [NAME] [--json]                   benchmarks
   doctor                                  what this host has and lacks
@@ -143,7 +145,7 @@ try {
 } catch (error) {
   // Whoever read the results has seen enough (`… | head`).
   if (error instanceof Error && 'code' in error && error.code === 'EPIPE') process.exit(0);
-  const plain = error instanceof UsageError || error instanceof ConfigError || error instanceof DataDirLocked;
-  say(plain ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error));
+  const plain = [UsageError, ConfigError, DataDirLocked, TablesInUse].some((kind) => error instanceof kind);
+  say(!(error instanceof Error) ? String(error) : plain ? error.message : (error.stack ?? error.message));
   process.exitCode = plain ? 2 : 1;
 }

@@ -74,7 +74,11 @@ const startParts = async ({ config, log, announcePassword }: HubOptions, cleanup
   cleanup.add(services.diskReader.close);
 
   const onProblem = (error: unknown): void => log.warn({ err: error }, 'the read models do not get on; trying again');
-  const readModel = startReadModel({ ...observability.readBy('read-model', stores), onProblem }, stop.signal);
+  const onBegunAnew = (why: string): void =>
+    log.warn({ why }, 'the read models are of another event log; they are built anew from the first event of this one');
+  const read = observability.readBy('read-model', stores);
+  const { batches } = observability;
+  const readModel = await startReadModel({ ...read, onProblem, onBegunAnew, batches }, stop.signal);
   const audit = createHubAudit({
     store: stores.store,
     storageNode: config.nodeName,

@@ -9,13 +9,14 @@ type Deps = Readonly<{ stores: Pick<Stores, 'store' | 'feed'>; readModel: LiveRe
 
 /** What administrators ask of the read models and do to them. */
 export const readModelAdmin = ({ stores, readModel }: Deps): readonly Endpoint[] => {
-  const { runner, rebuilds, parked, settled } = readModel;
+  const { runner, rebuilds, parked, followed, settled } = readModel;
   const deps = { store: stores.store, clock, parked: parked.find };
   return readModelEndpoints({
     projections: projections.map(({ name, tables }) => ({ name, tables: Object.keys(tables) })),
     status: async () => {
       const { position, problem } = runner.status();
-      return { position, problem, head: await stores.feed.head() };
+      const [head, log] = await Promise.all([stores.feed.head(), followed()]);
+      return { position, problem, head, log };
     },
     ...{ parked, rebuilds, settled },
     retry: createRetryParkedStream(deps),

@@ -2,15 +2,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { EventStoreDBClient } from '@eventstore/db-client';
 import type { Logger } from 'pino';
 import type { EventFeed, EventStore } from '#commands/ports.ts';
-import type { StoreLocation } from '#infra/config.ts';
+import type { EventStoreLocation, StoreLocation } from '#infra/config.ts';
 import { superviseEventStore } from '#infra/embedded-event-store/supervise.ts';
 import { startEmbeddedPostgres } from '#infra/embedded-postgres/embedded-postgres.ts';
 import { connectEventStore } from '#infra/event-store/connect.ts';
 import { createEventFeed } from '#infra/event-store/event-feed.ts';
 import { createEventStore } from '#infra/event-store/event-store.ts';
+import { createLogIdentity } from '#infra/event-store/log-identity.ts';
 import { createStreamReader } from '#infra/event-store/stream-reader.ts';
 import { type Database, openDatabase } from '#infra/postgres/database.ts';
-import type { ReadStream } from '#projections/ports.ts';
+import type { LogIdentity, ReadStream } from '#projections/ports.ts';
 import { eventVersions, upcast } from './event-registry.ts';
 import { projections } from './read-model.ts';
 
@@ -21,6 +22,8 @@ export type Stores = Readonly<{
   feed: EventFeed;
   /** For projections that take up a stream which they had parked. */
   readStream: ReadStream;
+  /** Which log it is. */
+  logIdentity: LogIdentity;
   database: Database;
   /**
    * A client of its own, which the caller closes, for what reads or writes the log as it is stored: calls that it breaks off
@@ -40,9 +43,13 @@ const disposeTimeoutMs = 1_000;
 
 const none = { pid: () => undefined, close: async () => undefined };
 
-const openEventStore = async (location: StoreLocation, log: Logger): Promise<Opened<{ connectionString: string }>> => {
+const openEventStore = async (
+  location: EventStoreLocation,
+  log: Logger,
+): Promise<Opened<{ connectionString: string }>> => {
   if (location.kind === 'external') return { connectionString: location.url, ...none };
-  const { connectionString, pid, stop } = await superviseEventStore({ dataDir: location.dataDir, log });
+  const { dataDir, scavengeEverySeconds } = location;
+  const { connectionString, pid, stop } = await superviseEventStore({ dataDir, scavengeEverySeconds, log });
   return { connectionString, pid, close: stop };
 };
 
@@ -69,7 +76,7 @@ const bothOrNone = async <A extends Opened<unknown>, B extends Opened<unknown>>(
 
 /** Opens both stores, embedded or elsewhere, and brings the tables to the newest version. */
 export const openStores = async (
-  where: Readonly<{ eventStore: StoreLocation; database: StoreLocation }>,
+  where: Readonly<{ eventStore: EventStoreLocation; database: StoreLocation }>,
   log: Logger,
   signal: AbortSignal,
 ): Promise<Stores> => {
@@ -83,9 +90,11 @@ export const openStores = async (
   try {
     const client = connectEventStore(eventStore.connectionString);
     const database = await openDatabase(postgres.settings, projections);
+    const feed = createEventFeed({ client, upcast });
     return {
       store: createEventStore({ client, upcast, versions: eventVersions }),
-      feed: createEventFeed({ client, upcast }),
+      feed,
+      logIdentity: createLogIdentity(client, feed.head),
       readStream: createStreamReader({ client, upcast }),
       database,
       connectEventStore: () => connectEventStore(eventStore.connectionString),

@@ -23,6 +23,9 @@ const leftOut: ReadonlySet<string> = new Set([
   'VmwareCredentialUsed',
 ]);
 
+/** Whether the log keeps events of that type for good: the others are in streams that hold a bounded number. */
+export const isLasting = (type: string): boolean => !leftOut.has(type);
+
 const indexed =
   (type: string): Handler<DomainEvent> =>
   ({ id, position, stream, revision, recordedAt, metadata }, db) => [
@@ -47,7 +50,7 @@ export const eventIndexProjection = (types: readonly string[]): Projection => ({
       'create index event_index_by_position on event_index (position)',
     ],
   },
-  on: Object.fromEntries(types.filter((type) => !leftOut.has(type)).map((type) => [type, indexed(type)])),
+  on: Object.fromEntries(types.filter(isLasting).map((type) => [type, indexed(type)])),
 });
 
 export type IndexedEvent = EventIndexTable;

@@ -1,5 +1,5 @@
 import { type Kysely, sql } from 'kysely';
-import { controlSchema, type Generation, searchPath } from './generation.ts';
+import { controlSchema, type Generation, schemaPrefix, searchPath } from './generation.ts';
 import type { ReadModelDb } from './projection.ts';
 import type { ReadModel } from './read-model.ts';
 
@@ -17,6 +17,12 @@ const controlTables = [
     requested_by text not null, started_at timestamptz not null default now(), ended_at timestamptz,
     events_done bigint not null default 0, position numeric(20) not null default 0, head numeric(20) not null default 0,
     error text, cancel_requested boolean not null default false)`,
+  `create table if not exists followed_log (
+    one boolean primary key default true check (one), id text not null, since timestamptz not null default now(),
+    reason text)`,
+  `create table if not exists log_marks (
+    slot text primary key, position numeric(20) not null, stream text not null, revision numeric(20) not null,
+    event_id text not null)`,
 ];
 
 /** Only one hub makes or removes tables at a time. */
@@ -82,6 +88,28 @@ export const createGenerations = (db: ReadModelDb, generations: readonly Generat
   db.transaction().execute(async (tx) => {
     await alone(tx);
     for (const generation of generations) await createIn(tx, generation);
+  });
+
+/**
+ * Everything that follows a log goes, of whichever version and whether it is live or being built, and the generations named
+ * are made anew: they begin with the first event. All or nothing, together with what `note` writes.
+ */
+export const beginAnew = (
+  db: ReadModelDb,
+  generations: readonly Generation[],
+  note: (tx: ReadModelDb) => Promise<void>,
+): Promise<void> =>
+  db.transaction().execute(async (tx) => {
+    await alone(tx);
+    await createControl(tx);
+    await sql`set local lock_timeout = '5s'`.execute(tx);
+    // The checkpoints first, as a batch does: neither then holds what the other waits for.
+    await tx.selectFrom('checkpoints').select('projection').orderBy('projection').forUpdate().execute();
+    for (const schema of await storedSchemas(tx, schemaPrefix)) await dropIn(tx, schema);
+    await tx.deleteFrom('checkpoints').execute();
+    await tx.deleteFrom('parked_streams').execute();
+    for (const generation of generations) await createIn(tx, generation);
+    await note(tx);
   });
 
 /** Waits for nobody for long: a reader that is still in the old tables makes it fail, to be tried again. */

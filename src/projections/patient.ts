@@ -58,7 +58,8 @@ const gather = async (first: Events, ahead: ReturnType<typeof lookAhead>, patien
   try {
     let held = first;
     while (isPatient(held, patience)) {
-      const next = await Promise.race([ahead.next(), over, patience.bell.rung()]);
+      // A source that fails is told after what it gave before.
+      const next = await Promise.race([ahead.next(), over, patience.bell.rung()]).catch(() => undefined);
       if (!next || next.done || next.value.kind !== 'events') break;
       ahead.take();
       held = { ...next.value, events: [...held.events, ...next.value.events] };

@@ -61,6 +61,18 @@ export type RebuildTable = {
   cancel_requested: boolean;
 };
 
+/** Which log the tables follow; one row. */
+export type FollowedLogTable = {
+  /** Made up when it was noted: who follows a log remembers it, and notices that another one was noted since. */
+  id: string;
+  since: ColumnType<Time, unknown, unknown>;
+  /** Why the tables were begun anew then; null where they were not. */
+  reason: string | null;
+};
+
+/** Events by which that log is known again. */
+export type LogMarkTable = { slot: string; position: string; stream: string; revision: string; event_id: string };
+
 /** Numbers that a projection hands out in log order: the same after a rebuild. */
 export type CounterTable = { name: string; last: Int8 };
 
@@ -250,6 +262,8 @@ export type ReadModel = {
   checkpoints: CheckpointTable;
   parked_streams: ParkedStreamTable;
   rebuilds: RebuildTable;
+  followed_log: FollowedLogTable;
+  log_marks: LogMarkTable;
   backup_jobs: BackupJobTable;
   backup_disks: BackupDiskTable;
   vm_backup_contexts: VmBackupContextTable;

@@ -55,7 +55,8 @@ const unobserved: BatchObserver = { batch: (_, apply) => apply() };
 
 /**
  * One ordered pipeline for all projections: what the log has is taken in batches (many events while catching up, one when
- * live, or what a moment brings of those that nobody waits for), each batch is one transaction. On an error it subscribes again from the stored checkpoint; it never skips.
+ * live, or what a moment brings of those that nobody waits for), each batch is one transaction. On an error it subscribes
+ * again from the stored checkpoint; it never skips.
  */
 export const runProjections = (deps: Deps, signal: AbortSignal): ProjectionRunner => {
   let status: ProjectionStatus = { position: 0n, caughtUp: false, problem: null, appliedEventAt: null };

@@ -1,4 +1,4 @@
-import { buildLock, shareLock, unshareLock, useLock, withLock } from './advisory-lock.ts';
+import { buildLock, useLock, withLock } from './advisory-lock.ts';
 import { type Generation, schemaPrefix, whatBeside } from './generation.ts';
 import { dropGeneration, storedSchemas } from './generations.ts';
 import { pause } from './pause.ts';
@@ -50,30 +50,4 @@ export const tidyGenerations = async (db: ReadModelDb, own: readonly Generation[
       await withLock(db, useLock(schema), () => dropPatiently(db, schema));
     }
   });
-};
-
-const lookEveryMs = 10_000;
-
-/**
- * Says that this hub uses its generations, for as long as it runs: on one connection, which is asked now and then, and
- * taken anew when it broke. Tables that were dropped in between are made anew by the runner.
- */
-export const useGenerations = async (
-  db: ReadModelDb,
-  generations: readonly Generation[],
-  signal: AbortSignal,
-): Promise<void> => {
-  while (!signal.aborted) {
-    await db
-      .connection()
-      .execute(async (connection) => {
-        for (const { schema } of generations) await shareLock(connection, useLock(schema));
-        while (!signal.aborted) {
-          await pause(lookEveryMs, signal);
-          await connection.selectFrom('checkpoints').select('projection').limit(1).execute();
-        }
-        for (const { schema } of generations) await unshareLock(connection, useLock(schema));
-      })
-      .catch(() => pause(1_000, signal));
-  }
 };

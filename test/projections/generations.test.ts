@@ -6,7 +6,8 @@ import { liveGeneration, liveGenerations } from '#projections/generation.ts';
 import { storedSchemas } from '#projections/generations.ts';
 import { nbdProjection } from '#projections/nbd.ts';
 import { anyProjection } from '#projections/projection.ts';
-import { tidyGenerations, useGenerations } from '#projections/tidy.ts';
+import { tidyGenerations } from '#projections/tidy.ts';
+import { useGenerations } from '#projections/use.ts';
 import { eventually } from '../support/eventually.ts';
 import { createFakeEventStore } from '../support/fake-event-store.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
@@ -58,7 +59,7 @@ describe('generations', () => {
     await tidyGenerations(newDatabase.readModel, [liveGeneration(changed)]);
     assert.ok((await schemas()).includes(oldSchema));
     oldUse.abort();
-    await using;
+    await using.ended;
     await tidyGenerations(newDatabase.readModel, [liveGeneration(changed)]);
     assert.deepEqual(await schemas(), [liveGeneration(changed).schema]);
   });

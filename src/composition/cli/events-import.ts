@@ -1,10 +1,10 @@
-import { resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import type { Config } from '#infra/config.ts';
 import { RestoreRefused } from '#infra/event-export/restore-plan.ts';
 import { EventFileDamaged } from '#infra/event-transfer/blocks.ts';
 import { ImportRefused } from '#infra/event-transfer/file-set.ts';
-import { type ImportOptions, type ImportResult, importEvents } from '#infra/event-transfer/import-events.ts';
-import { markImport, unmarkImport } from '#infra/unfinished-import.ts';
+import type { ImportOptions, ImportResult } from '#infra/event-transfer/import-events.ts';
+import { importAudited } from './audited-import.ts';
 import { withEventLog } from './event-log-access.ts';
 import { type Parsed, parseCommand, textOption } from './events-arguments.ts';
 import { createProgressLine, interruption, print, tell } from './output.ts';
@@ -30,12 +30,15 @@ const importFiles = (
   onProgress: Progress,
   signal: AbortSignal,
 ): Promise<ImportResult> =>
-  withEventLog(config, 'write', async ({ client }) => {
-    const onBegin = () => markImport(config.dataDir, `of ${files.join(', ')}`);
-    const result = await importEvents({ client, files: files.map((path) => ({ path })), onBegin, onProgress }, signal);
-    await unmarkImport(config.dataDir);
-    return result;
-  });
+  withEventLog(config, 'write', ({ client }) =>
+    importAudited(
+      {
+        ...{ client, dataDir: config.dataDir, files: files.map((path) => ({ path })), onProgress },
+        ...{ what: `of ${files.join(', ')}`, facts: { source: files.map((path) => basename(path)).join(', ') } },
+      },
+      signal,
+    ),
+  );
 
 const runImport = (parsed: Parsed, config: Config, onProgress: Progress, signal: AbortSignal) => {
   const repository = textOption(parsed, 'repository');
@@ -60,7 +63,7 @@ const report = async (parsed: Parsed, result: Awaited<ReturnType<typeof runImpor
   tell(`${events} events: ${written} written, ${present} were there already.`);
   if (gaps > 0) tell(`${gaps} events no longer existed when they were exported; markers hold their places.`);
   if ('secrets' in result) tell(`${result.secrets} stored passwords of logins are back. Start the hub.`);
-  else tell('If the database has tables of another event store, run ./sendense projections rebuild.');
+  else tell('Start the hub: tables of another event store are noticed, and built anew before it is ready.');
 };
 
 const isForOperator = (error: unknown): error is Error =>

@@ -35,6 +35,7 @@ const Status = Newest.extend({
   position: z.string(),
   head: z.string(),
   problem: z.string().nullable(),
+  log: z.object({ followed_since: z.string(), begun_anew_because: z.string().nullable() }).nullish(),
   projections: z.array(z.object({ name: z.string(), tables: z.array(z.string()), parked_streams: z.number() })),
 });
 
@@ -98,6 +99,9 @@ const status = async ({ ask, values }: Wanted): Promise<number> => {
       const held = parked === 0 ? '' : `  ${parked} parked: ./sendense projections parked ${name}`;
       return `${parked === 0 ? '✔' : '!'} ${name.padEnd(width)}  ${tables.join(', ')}${held}`;
     }),
+    ...(found.log?.begun_anew_because
+      ? [`built anew for another log at ${found.log.followed_since}: ${found.log.begun_anew_because}`]
+      : []),
     ...(found.rebuild ? [rebuildLine(found.rebuild)] : []),
   ]);
   return found.problem === null && found.projections.every(({ parked_streams: parked }) => parked === 0) ? 0 : 1;

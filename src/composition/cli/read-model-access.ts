@@ -10,6 +10,7 @@ import { startReadModel } from '../read-model.ts';
 import { readModelAdmin } from '../read-model-admin.ts';
 import { openStores } from '../stores.ts';
 import { audited } from './audited.ts';
+import { tell } from './output.ts';
 import { findRunningHub, type RunningHub } from './running-hub.ts';
 
 /** `POST /admin/projections/:name/rebuild`, as the API has it. */
@@ -69,7 +70,9 @@ const recorded = (store: EventStore, endpoint: Endpoint, request: RawRequest): R
   const body = request.body as Readonly<Record<string, unknown>>;
   const facts = Object.fromEntries((audit.facts ?? []).map((key) => [key, String(body[key] ?? '')]));
   const command = { action: audit.action, objectType: audit.object, objectId: params.name ?? '', facts };
-  return audited(store, command, () => endpoint.respond(request));
+  return audited(store, command, (onAppended) =>
+    endpoint.respond({ ...request, context: (correlationId) => ({ ...request.context(correlationId), onAppended }) }),
+  );
 };
 
 /** The same endpoints, called in this program. */
@@ -90,7 +93,7 @@ const askHere =
         signal,
         header: () => undefined,
       },
-      ...{ audited: () => undefined, accepted: () => undefined },
+      ...{ audited: () => undefined, accepted: () => undefined, appended: () => [] },
       context: commandContextOf({ ...facts, target: route, key: undefined }),
     };
     const answer = await recorded(store, endpoint, request);
@@ -106,7 +109,9 @@ const withoutHub = async <T>(config: Config, work: (ask: Ask) => Promise<T>): Pr
     const stores = await openStores(config, log, stop.signal);
     try {
       const onProblem = (error: unknown): void => log.error({ err: error }, 'the read models do not get on');
-      const readModel = startReadModel({ ...stores, onProblem }, stop.signal);
+      const onBegunAnew = (why: string): void =>
+        tell(`The read models are of another event log, and built anew: ${why}.`);
+      const readModel = await startReadModel({ ...stores, onProblem, onBegunAnew }, stop.signal);
       try {
         await readModel.runner.caughtUp;
         return await work(askHere(readModelAdmin({ stores, readModel }), stores.store, stop.signal));

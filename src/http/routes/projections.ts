@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { CommandContext } from '#commands/ports.ts';
 import { DomainError } from '#domain/errors.ts';
 import type { Difference } from '#projections/equality.ts';
+import type { FollowedLog } from '#projections/followed-log.ts';
 import type { ParkedStream, ParkedStreamQueries } from '#projections/parked-streams.ts';
 import type { RebuildProgress } from '#projections/rebuild-record.ts';
 import { answer, type Endpoint, resource } from '../route.ts';
@@ -13,7 +14,9 @@ export type ProjectionStatus = Readonly<{ name: string; tables: readonly string[
 
 export type ProjectionRoutesDeps = Readonly<{
   projections: readonly ProjectionStatus[];
-  status: () => Promise<Readonly<{ position: bigint; head: bigint; problem: string | null }>>;
+  status: () => Promise<
+    Readonly<{ position: bigint; head: bigint; problem: string | null; log: FollowedLog | undefined }>
+  >;
   parked: ParkedStreamQueries;
   rebuilds: Readonly<{
     start: (name: string, requestedBy: string) => Promise<RebuildProgress>;
@@ -41,6 +44,16 @@ const Rebuild = z
     error: z.string().nullable(),
   })
   .meta({ id: 'ProjectionRebuild' });
+
+const Log = z
+  .object({
+    followed_since: z.string(),
+    begun_anew_because: z
+      .string()
+      .nullable()
+      .meta({ description: 'Why the tables were of another log and were built anew then; null where they were not' }),
+  })
+  .meta({ id: 'FollowedLog' });
 
 const Parked = z
   .object({
@@ -73,6 +86,9 @@ const rebuildToWire = (rebuild: RebuildProgress): z.input<typeof Rebuild> => ({
   ...{ events_done: rebuild.eventsDone, events_total: rebuild.eventsTotal },
   ...{ events_per_second: rebuild.ratePerSecond, seconds_left: rebuild.secondsLeft },
 });
+
+const logToWire = (log: FollowedLog | undefined): z.input<typeof Log> | null =>
+  log ? { followed_since: log.since, begun_anew_because: log.reason } : null;
 
 const parkedToWire = (parked: ParkedStream): z.input<typeof Parked> => ({
   ...{ projection: parked.projection, stream: parked.stream, event_id: parked.eventId, event_type: parked.eventType },
@@ -128,15 +144,17 @@ const projectionEndpoints = (deps: ProjectionRoutesDeps): readonly Endpoint[] =>
         position: z.string(),
         head: z.string(),
         problem: z.string().nullable(),
+        log: Log.nullable().meta({ description: 'The event log that the tables are of' }),
         projections: z.array(z.object({ name: z.string(), tables: z.array(z.string()), parked_streams: z.int() })),
         rebuild: Rebuild.nullable(),
       }),
       handle: async () => {
-        const [{ position, head, problem }, counts] = await Promise.all([deps.status(), deps.parked.counts()]);
+        const [{ position, head, problem, log }, counts] = await Promise.all([deps.status(), deps.parked.counts()]);
         const projections = deps.projections.map(({ name, tables }) => ({
           ...{ name, tables: [...tables], parked_streams: counts.get(name) ?? 0 },
         }));
-        return { position: position.toString(), head: head.toString(), problem, projections, ...(await newest()) };
+        const facts = { position: position.toString(), head: head.toString(), problem, log: logToWire(log) };
+        return { ...facts, projections, ...(await newest()) };
       },
     }),
     endpoint('POST /admin/projections/:name/rebuild', {

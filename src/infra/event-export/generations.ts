@@ -1,15 +1,9 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  BACKWARDS,
-  END,
-  type EventStoreDBClient,
-  StreamDeletedError,
-  StreamNotFoundError,
-} from '@eventstore/db-client';
+import type { EventStoreDBClient } from '@eventstore/db-client';
+import type { MarkFound } from '#projections/ports.ts';
 import { errnoOf } from '../durable-file.ts';
-import { eventAt } from '../event-transfer/log-reader.ts';
-import type { EventRef } from '../event-transfer/stored-event.ts';
+import { findMark } from '../event-store/log-identity.ts';
 import { exportFolder, type Manifest, readManifest, refOfText } from './manifest.ts';
 
 export type Generation = Readonly<{ folder: string; manifest: Manifest }>;
@@ -60,31 +54,15 @@ export type Relation = 'same' | 'contained' | 'other';
 
 const anchorsLookedAt = 20;
 
-type InStream = 'there' | 'gone' | 'absent';
-
-/** `gone`: the stream went past that revision, and the event was truncated since. */
-const lookInStream = async (client: EventStoreDBClient, { stream, revision, id }: EventRef): Promise<InStream> => {
-  let found: InStream = 'absent';
-  try {
-    for await (const { event } of client.readStream(stream, { direction: BACKWARDS, fromRevision: END, maxCount: 1 })) {
-      if (event && event.revision >= revision) found = 'gone';
-    }
-    for await (const { event } of client.readStream(stream, { fromRevision: revision, maxCount: 1 })) {
-      if (event?.revision === revision) found = event.id === id ? 'there' : 'absent';
-    }
-  } catch (error) {
-    if (!(error instanceof StreamNotFoundError || error instanceof StreamDeletedError)) throw error;
-  }
-  return found;
+/** An event that was removed says nothing; the one before it may. */
+const relationOf: Readonly<Record<MarkFound, Relation | undefined>> = {
+  ...{ there: 'same', elsewhere: 'contained', absent: 'other', removed: undefined, replaced: undefined },
 };
 
 export const relationTo = async (client: EventStoreDBClient, { manifest }: Generation): Promise<Relation> => {
   for (const { last } of manifest.segments.slice(-anchorsLookedAt).reverse()) {
-    const anchor = refOfText(last);
-    if ((await eventAt(client, anchor.position))?.id === anchor.id) return 'same';
-    const found = await lookInStream(client, anchor);
-    if (found === 'there') return 'contained';
-    if (found === 'absent') return 'other';
+    const relation = relationOf[await findMark(client, refOfText(last))];
+    if (relation) return relation;
   }
   return 'other';
 };

@@ -3,10 +3,11 @@ import { access, type FileHandle, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { EventStoreDBClient } from '@eventstore/db-client';
 import { errnoOf, syncDirectory } from '../durable-file.ts';
+import { findMark } from '../event-store/log-identity.ts';
 import { type BlockKind, EventFileDamaged, encodeBlock, firstHash } from './blocks.ts';
 import { type EventFileHeader, type EventFileTrailer, headerLine, readUnfinished, trailerLine } from './event-file.ts';
 import { encodeLine } from './event-line.ts';
-import { type Cursor, eventAt, newestBefore, readHistory } from './log-reader.ts';
+import { type Cursor, newestBefore, readHistory } from './log-reader.ts';
 import { type EventRef, refOf, type StoredEvent } from './stored-event.ts';
 
 export type ExportOptions = Readonly<{
@@ -138,8 +139,8 @@ const assertSame = async (
     );
   }
   if (!last) return;
-  const found = await eventAt(client, last.position);
-  if (found && found.id !== last.id) {
+  const found = await findMark(client, last);
+  if (found !== 'there' && found !== 'removed') {
     throw new ExportRefused(`${partial} was begun from another event store. Remove it, or choose another file.`);
   }
 };

@@ -140,11 +140,28 @@ export const newestBefore = async (
   }
 };
 
-/** The event at exactly that position; undefined when there is none, or no longer. */
+/** The first event that the log still has, of whichever stream. */
+export const oldestEvent = async (client: EventStoreDBClient): Promise<StoredEvent | undefined> => {
+  let oldest: StoredEvent | undefined;
+  for await (const event of readOnce(client, readAllRequest('start', 'forwards', '1'))) oldest = event;
+  return oldest;
+};
+
+/**
+ * What EventStoreDB answers to a position at which no event of its log begins: UNKNOWN ("Trying to read from an invalid
+ * position", before 24.2 something unexpected), INVALID_ARGUMENT, INTERNAL.
+ */
+const noSuchPosition: ReadonlySet<unknown> = new Set([2, 3, 13]);
+
+/** The event at exactly that position; undefined when there is none, or no longer, or could not be one. */
 export const eventAt = async (client: EventStoreDBClient, position: bigint): Promise<StoredEvent | undefined> => {
   let found: StoredEvent | undefined;
-  for await (const event of readOnce(client, readAllRequest(position, 'forwards', '1'))) {
-    if (event.position === position) found = event;
+  try {
+    for await (const event of readOnce(client, readAllRequest(position, 'forwards', '1'))) {
+      if (event.position === position) found = event;
+    }
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && noSuchPosition.has(error.code))) throw error;
   }
   return found;
 };

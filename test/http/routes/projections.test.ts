@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { DomainError } from '#domain/errors.ts';
 import { type ProjectionRoutesDeps, readModelEndpoints } from '#http/routes/projections.ts';
+import type { FollowedLog } from '#projections/followed-log.ts';
 import type { ParkedStream } from '#projections/parked-streams.ts';
 import type { RebuildProgress } from '#projections/rebuild-record.ts';
 import { openDoor, serveApp } from '../support.ts';
@@ -22,7 +23,7 @@ const serve = async (t: TestContext, over: Partial<ProjectionRoutesDeps> = {}) =
   const decided: unknown[] = [];
   const deps: ProjectionRoutesDeps = {
     projections: [{ name: 'backups.v1', tables: ['backup_jobs'] }],
-    status: async () => ({ position: 7n, head: 9n, problem: null }),
+    status: async () => ({ position: 7n, head: 9n, problem: null, log: undefined }),
     parked: {
       list: async () => [held],
       find: async (_projection, stream) => (decided.length === 0 || stream !== held.stream ? held : undefined),
@@ -58,6 +59,18 @@ const serve = async (t: TestContext, over: Partial<ProjectionRoutesDeps> = {}) =
 };
 
 describe('the read models’ endpoints', () => {
+  test('tell which log the tables are of, and why they were begun anew for it', async (t) => {
+    const logOf = async (log: FollowedLog | undefined) => {
+      const { call } = await serve(t, { status: async () => ({ position: 7n, head: 9n, problem: null, log }) });
+      return (JSON.parse((await call('GET ')).text) as { log: unknown }).log;
+    };
+    const log = { id: 'log-1', since: '2026-11-22T02:16:05.000Z', reason: 'this log ends at position 9', marks: [] };
+    assert.deepEqual(
+      [await logOf(undefined), await logOf(log)],
+      [null, { followed_since: '2026-11-22T02:16:05.000Z', begun_anew_because: 'this log ends at position 9' }],
+    );
+  });
+
   test('begin a rebuild, tell how it gets on, and refuse a second one', async (t) => {
     const { call } = await serve(t);
     const begun = await call('POST /backups.v1/rebuild');

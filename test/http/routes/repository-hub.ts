@@ -42,13 +42,12 @@ export const startRepositoryHub = async (): Promise<RepositoryHub> => {
   const stop = new AbortController();
   const log = createLogger({ level: 'trace' }, { write: () => undefined });
   const embedded = (name: string) => ({ kind: 'embedded' as const, dataDir: join(folder, name) });
-  const stores = await openStores({ eventStore: embedded('events'), database: embedded('postgres') }, log, stop.signal);
+  const eventStore = { ...embedded('events'), scavengeEverySeconds: 0 };
+  const stores = await openStores({ eventStore, database: embedded('postgres') }, log, stop.signal);
   const { store, feed, database } = stores;
   const db = database.readModel;
-  const { runner, settled } = startReadModel(
-    { ...stores, onProblem: (err) => log.error({ err }, 'stopped') },
-    stop.signal,
-  );
+  const onProblem = (err: unknown) => log.error({ err }, 'stopped');
+  const { runner, settled } = await startReadModel({ ...stores, onProblem, onBegunAnew: onProblem }, stop.signal);
   const repositories = repositoryQueries(db);
   const caughtUp = async () => runner.waitFor(await feed.head(), 10_000);
   const directory = { ...repositories, list: () => repositories.list(), caughtUp };

@@ -48,7 +48,7 @@ const ids = { uuid: () => randomUUID() };
 
 type Served = Readonly<{
   stores: Stores;
-  readModel: ReturnType<typeof startReadModel>;
+  readModel: Awaited<ReturnType<typeof startReadModel>>;
   nodeUrl: string;
   key: Buffer | undefined;
   log: ReturnType<typeof createLogger>;
@@ -102,11 +102,10 @@ export const startVmsHub = async (): Promise<VmsHub> => {
   const logged: string[] = [];
   const log = createLogger({ level: 'trace' }, { write: (line) => logged.push(line) });
   const embedded = (name: string) => ({ kind: 'embedded' as const, dataDir: join(dataDir, name) });
-  const stores = await openStores({ eventStore: embedded('events'), database: embedded('postgres') }, log, stop.signal);
-  const readModel = startReadModel(
-    { ...stores, onProblem: (err) => log.error({ err }, 'projections stopped') },
-    stop.signal,
-  );
+  const eventStore = { ...embedded('events'), scavengeEverySeconds: 0 };
+  const stores = await openStores({ eventStore, database: embedded('postgres') }, log, stop.signal);
+  const onProblem = (err: unknown) => log.error({ err }, 'projections stopped');
+  const readModel = await startReadModel({ ...stores, onProblem, onBegunAnew: onProblem }, stop.signal);
   const vcenter = createFakeVcenter();
   const node = await startFakeNode(vcenter.answer);
   const served = { stores, readModel, nodeUrl: node.url, log };
