@@ -1,4 +1,5 @@
-import type { AuditEntry } from '#domain/audit/entry.ts';
+import type { AuditEntry, AuditedAppend } from '#domain/audit/entry.ts';
+import type { Appended } from './ports.ts';
 
 /** Where every command leaves its mark, and whoever hands out data (a file that is downloaded) does as well. */
 export interface AuditTrail {
@@ -8,6 +9,13 @@ export interface AuditTrail {
    */
   record(entry: AuditEntry): Promise<void>;
 }
+
+/** As an entry keeps it. */
+export const auditedAppend = ({ revision, position, ...rest }: Appended): AuditedAppend => ({
+  ...rest,
+  revision: `${revision}`,
+  position: `${position}`,
+});
 
 /** A state of the trail that was written down elsewhere: whoever rewrites the log does not reach it. */
 export type AuditAnchor = Readonly<{

@@ -20,7 +20,9 @@ export const loadForClient = async (
     backupDecider,
     events.map(({ event }) => event),
   );
-  const cause = events.findLast(({ event: { type } }) => type === 'TransferAccepted' || type === 'TransferRequested');
+  const asked = events.findLast(({ event: { type } }) => type === 'TransferAccepted' || type === 'TransferRequested');
+  // Whoever speaks before the client was asked knows the job from its beginning.
+  const cause = asked ?? events[0];
   return {
     loaded: { state, revision, depth: events.length },
     context: cause ? { ...context, causationId: cause.id } : context,

@@ -3,6 +3,7 @@ import { isLive, type RestoreMount } from '#domain/restore-mount/restore-mount.t
 import type { MountAccess, MountHold, OpenMount } from './file-restore-ports.ts';
 import { handle, load } from './handle.ts';
 import { deadlineAfter } from './mount-deadline.ts';
+import { afterNewest } from './newest-event.ts';
 import type { Clock, CommandContext, EventStore, Ids } from './ports.ts';
 import { mountNotFound, restoreMountTarget } from './restore-mount-target.ts';
 
@@ -62,28 +63,33 @@ export const createMountAccess = ({
     recorded === '' || Date.parse(now) - Date.parse(recorded) >= recordEverySeconds * 1000;
 
   /** An access that is not recorded must not keep anybody from reading: it is told, and the next one tries again. */
-  const record = async (mountId: string, entry: Entry, context: CommandContext): Promise<void> => {
+  const record = async (
+    mountId: string,
+    entry: Entry,
+    contextOf: () => CommandContext | Promise<CommandContext>,
+  ): Promise<void> => {
     const at = clock.now();
     if (!isDue(entry, at)) return;
     entry.recorded = at;
     const data = { mountId, at, expiresAt: deadlineAfter(at, idleSeconds) };
-    await handle(store, restoreMountTarget(mountId), { type: 'RecordAccess', data }, context).catch(
-      (error: unknown) => {
-        entry.recorded = '';
-        onProblem(error);
-      },
-    );
+    try {
+      await handle(store, restoreMountTarget(mountId), { type: 'RecordAccess', data }, await contextOf());
+    } catch (error) {
+      entry.recorded = '';
+      onProblem(error);
+    }
   };
 
-  const context = (mountId: string): CommandContext => ({
-    ...{ actor: 'process:restore-mounts', correlationId: mountId, commandId: ids.uuid() },
-  });
+  const context = (mountId: string): Promise<CommandContext> =>
+    afterNewest(store, restoreMountTarget(mountId).stream, {
+      ...{ actor: 'process:restore-mounts', correlationId: mountId, commandId: ids.uuid() },
+    });
 
   const keepAlive = setInterval(() => {
     for (const [mountId, entry] of entries) {
       if (entry.holds.size === 0) continue;
       entry.lastAccess = clock.now();
-      void record(mountId, entry, context(mountId));
+      void record(mountId, entry, () => context(mountId));
     }
   }, recordEverySeconds * 1000);
   keepAlive.unref();
@@ -119,7 +125,7 @@ export const createMountAccess = ({
         throw new DomainError('mount-not-ready', `this disk is ${doing}`, { mountId });
       }
       entry.lastAccess = clock.now();
-      await record(mountId, entry, reader);
+      await record(mountId, entry, () => reader);
       return { mount: openMount(state), signal: controller.signal, release };
     } catch (error) {
       release();

@@ -4,6 +4,7 @@ import { DomainError } from '#domain/errors.ts';
 import { nbdPortsDecider, type PortLease } from '#domain/nbd-ports/nbd-ports.ts';
 import { streamOf } from '#domain/streams.ts';
 import { handle, load } from './handle.ts';
+import { afterNewest } from './newest-event.ts';
 import type { Clock, CommandContext, EventStore } from './ports.ts';
 
 type Deps = Readonly<{
@@ -80,11 +81,12 @@ export const createNbdLeases = (deps: Deps) => {
   };
 
   /** Frees what has expired, unless a running backup or a running export still has it. */
-  const sweep = async (context: CommandContext): Promise<void> => {
+  const sweep = async (system: CommandContext): Promise<void> => {
     const now = clock.now();
     const expired = (await leases()).filter((lease) => lease.expiresAt < now);
     if (expired.length === 0) return;
     const served = await deps.servedPorts();
+    const context = await afterNewest(store, target.stream, system);
     for (const { jobId, port } of expired) {
       if (served.has(port)) continue;
       const { state } = await load(store, backupDecider, streamOf.backup(jobId));

@@ -2,6 +2,7 @@ import { DomainError } from '#domain/errors.ts';
 import { repositoryDecider, repositoryNotFound } from '#domain/repository/repository.ts';
 import { streamOf } from '#domain/streams.ts';
 import { handle } from './handle.ts';
+import { afterNewest } from './newest-event.ts';
 import { type Clock, type CommandContext, type EventStore, StoreUnavailable } from './ports.ts';
 import { freeNameAndRoot } from './repository-claims.ts';
 import type { RepositoryDirectory } from './repository-ports.ts';
@@ -53,8 +54,9 @@ export const createRemoveRepository = (deps: Deps) => {
   };
 
   /** Brings removals that a crash cut short to their end; for the start of the hub. */
-  const resume = async (context: CommandContext): Promise<void> => {
+  const resume = async (system: CommandContext): Promise<void> => {
     for (const repositoryId of await directory.removing()) {
+      const context = await afterNewest(store, streamOf.repository(repositoryId), system);
       await remove(repositoryId, context).catch((error: unknown) => {
         if (!(error instanceof DomainError)) throw error; // refused is settled too
       });

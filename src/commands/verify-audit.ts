@@ -25,6 +25,12 @@ export type AuditVerification = Readonly<{
 /** Where anchors are: each is read by itself, one that cannot be is told. */
 export type AnchorSource = Readonly<{ place: string; read: () => Promise<AnchorFile> }>;
 
+/** For who wants to know what the trail holds: told of each piece once it is proved, up to the first difference. */
+export type TrailWatch = Readonly<{
+  onDay: (stream: string) => void;
+  onEntry: (entry: SealedEntry) => void;
+}>;
+
 type Deps = Readonly<{
   store: Pick<EventStore, 'readForwards'>;
   digest: Digest;
@@ -98,7 +104,7 @@ const unreadable = (error: unknown, stream: string, isDamage: Deps['isDamage']):
  */
 export const createVerifyAudit =
   ({ store, digest, isDamage }: Deps) =>
-  async (sources: readonly AnchorSource[], signal: AbortSignal): Promise<AuditVerification> => {
+  async (sources: readonly AnchorSource[], signal: AbortSignal, watch?: TrailWatch): Promise<AuditVerification> => {
     const { files, unreachable, byCount } = await readAnchors(sources);
     let checked = 0;
     let days = 0;
@@ -108,15 +114,18 @@ export const createVerifyAudit =
         checkAnchor(placed, entry);
         checked += 1;
       }
+      watch?.onEntry(entry);
     });
 
     const walkAll = async (): Promise<void> => {
       const begun: RecordedEvent<AuditDayBegun>[] = [];
       for await (const day of store.readForwards<AuditDayBegun>(reading, 0n, signal)) begun.push(day);
+      watch?.onDay(reading);
       for (const day of begun) {
         reading = streamOf.audit(day.event.data.day);
         walk.beginDay(day, reading);
         days += 1;
+        watch?.onDay(reading);
         for await (const recorded of store.readForwards<AuditEvent>(reading, 0n, signal)) walk.take(recorded);
       }
       checkEnd(byCount, walk.state().head.count);

@@ -4,7 +4,12 @@ import { createAuditLog } from '#commands/audit-log.ts';
 import type { AuditTrail } from '#commands/audit-ports.ts';
 import { type AuditStatus, createAuditTrail } from '#commands/audit-trail.ts';
 import type { EventStore } from '#commands/ports.ts';
-import { type AnchorSource, type AuditVerification, createVerifyAudit } from '#commands/verify-audit.ts';
+import {
+  type AnchorSource,
+  type AuditVerification,
+  createVerifyAudit,
+  type TrailWatch,
+} from '#commands/verify-audit.ts';
 import { createWriteAuditAnchors, repositoryRootsOf } from '#commands/write-audit-anchors.ts';
 import type { Digest } from '#domain/audit/chain.ts';
 import { anchorPathBelow, createAnchorFiles } from '#infra/audit-anchors.ts';
@@ -27,7 +32,7 @@ export type HubAudit = Readonly<{
   /** Writes where the trail stands into each repository. */
   writeAnchors: () => Promise<void>;
   /** `more`: anchors beside those in the repositories. */
-  verify: (signal: AbortSignal, more?: readonly AnchorSource[]) => Promise<AuditVerification>;
+  verify: (signal: AbortSignal, more?: readonly AnchorSource[], watch?: TrailWatch) => Promise<AuditVerification>;
   /** Writes what waits. */
   close: () => Promise<void>;
 }>;
@@ -61,10 +66,10 @@ export const createHubAudit = ({ store, storageNode, log, failed }: Deps): HubAu
     status: trail.status,
     position: auditLog.position,
     writeAnchors: createWriteAuditAnchors({ store, log: auditLog, files, storageNode, onProblem }),
-    verify: async (signal, more = []) => {
+    verify: async (signal, more = [], watch = undefined) => {
       const roots = await repositoryRootsOf(store, storageNode);
       const inRepositories = roots.map((root) => ({ place: anchorPathBelow(root), read: () => files.read(root) }));
-      return verifyAudit([...inRepositories, ...more], signal);
+      return verifyAudit([...inRepositories, ...more], signal, watch);
     },
     close: trail.close,
   };

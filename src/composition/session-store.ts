@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { handle } from '#commands/handle.ts';
-import type { Clock, CommandContext, EventStore } from '#commands/ports.ts';
+import type { Clock, EventStore } from '#commands/ports.ts';
 import { sessionDecider } from '#domain/session/decide.ts';
 import { streamOf } from '#domain/streams.ts';
 import type { SessionStore } from '#http/auth-ports.ts';
@@ -10,31 +9,27 @@ import type { LiveReadModel } from './read-model.ts';
 
 type Deps = Readonly<{ store: EventStore; clock: Clock; db: ReadModelDb; settled: LiveReadModel['settled'] }>;
 
-const contextOf = (actor: string): CommandContext => {
-  const commandId = randomUUID();
-  return { actor, correlationId: commandId, commandId };
-};
-
 /** Logins are events, so they outlive the hub; the token itself is nowhere, only its hash. */
 export const createSessionStore = ({ store, clock, db, settled }: Deps): SessionStore => {
   const queries = sessionQueries(db);
   return {
-    open: async ({ tokenSha256, subject, expiresAt }) => {
+    open: async ({ tokenSha256, subject, expiresAt }, request) => {
       const { position } = await handle(
         store,
         { decider: sessionDecider, stream: streamOf.session(tokenSha256) },
         { type: 'OpenSession', data: { subject, expiresAt, at: clock.now() } },
-        contextOf(subject),
+        // Until now nobody, from here on somebody.
+        { ...request, actor: subject },
       );
       await settled(position);
     },
     find: (tokenSha256) => queries.find(tokenSha256),
-    close: async (tokenSha256) => {
+    close: async (tokenSha256, request) => {
       const { position } = await handle(
         store,
         { decider: sessionDecider, stream: streamOf.session(tokenSha256) },
         { type: 'CloseSession', data: { at: clock.now() } },
-        contextOf('system'),
+        request,
       );
       await settled(position);
     },

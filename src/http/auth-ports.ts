@@ -1,3 +1,5 @@
+import type { CommandContext } from '#commands/ports.ts';
+
 /** Who a session belongs to, as it is written into events: `user:admin`, `node:<appliance id>`. */
 export type Session = Readonly<{
   subject: string;
@@ -8,11 +10,11 @@ export type Session = Readonly<{
 /** Sessions outlive the hub process. The token itself is never stored, only its SHA-256 in hex. Every call may be repeated. */
 export interface SessionStore {
   /** Returns once `find` sees it. */
-  open(session: Session & Readonly<{ tokenSha256: string }>): Promise<void>;
+  open(session: Session & Readonly<{ tokenSha256: string }>, request: CommandContext): Promise<void>;
   /** Open sessions only; expired ones may still be found, the caller looks at the time. */
   find(tokenSha256: string): Promise<Session | undefined>;
   /** Content with nothing. */
-  close(tokenSha256: string): Promise<void>;
+  close(tokenSha256: string, request: CommandContext): Promise<void>;
 }
 
 /** The administrator's password, kept as an argon2id hash in PHC form. */

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { CommandContext } from '#commands/ports.ts';
+import type { AuditedAppend } from '#domain/audit/entry.ts';
 import type { AuditNote } from './audit.ts';
 import { HttpProblem } from './errors.ts';
 
@@ -24,6 +25,8 @@ export type RequestFacts = Readonly<{
   signal: AbortSignal;
   /** For the audit trail: what only the handler knows, such as who a login was for. */
   audited: (note: AuditNote) => void;
+  /** What this request has appended so far, for who writes the entry of a read by itself. */
+  appended: () => readonly AuditedAppend[];
   /**
    * The command is accepted and its events are in the log, while the reply still waits: lets the trail be written meanwhile.
    * `reply`: the parts of it that tell the object's id.

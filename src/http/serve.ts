@@ -1,8 +1,7 @@
 import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Request, RequestHandler, Response } from 'express';
-import type { Appended } from '#commands/ports.ts';
-import type { AuditedAppend } from '#domain/audit/entry.ts';
+import { auditedAppend } from '#commands/audit-ports.ts';
 import type { Auditor } from './audit.ts';
 import { type DryRun, dryRunReply, refuseDryRun } from './dry-run.ts';
 import { parseJson, readBody } from './read-body.ts';
@@ -102,20 +101,15 @@ const factsOf = ({ request, record, endpoint, actor, bytes, signal, auditor }: F
     audited: (note) => {
       record.note = { ...record.note, ...note };
     },
+    appended: () => [...record.appends],
     accepted: (known) => auditor.recordEarly(record, known),
     context: (correlationId) => {
       const context = contextOf(correlationId);
       record.correlationId = context.correlationId;
-      return { ...context, onAppended: (appended) => record.appends.push(appendOf(appended)) };
+      return { ...context, onAppended: (appended) => record.appends.push(auditedAppend(appended)) };
     },
   };
 };
-
-const appendOf = ({ revision, position, ...rest }: Appended): AuditedAppend => ({
-  ...rest,
-  revision: `${revision}`,
-  position: `${position}`,
-});
 
 const sendAnswer = (response: Response, { status, body, headers }: Answer): void => {
   if (response.destroyed) return;

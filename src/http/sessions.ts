@@ -1,12 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Clock } from '#commands/ports.ts';
+import type { Clock, CommandContext } from '#commands/ports.ts';
 import type { Session, SessionStore } from './auth-ports.ts';
 
 export interface Sessions {
   /** A new token for a subject who has proved to be it. */
-  open(subject: string): Promise<Readonly<{ token: string; expiresAt: string }>>;
+  open(subject: string, request: CommandContext): Promise<Readonly<{ token: string; expiresAt: string }>>;
   subjectOf(token: string): Promise<string | undefined>;
-  close(token: string): Promise<void>;
+  close(token: string, request: CommandContext): Promise<void>;
 }
 
 export type SessionsDeps = Readonly<{
@@ -47,10 +47,10 @@ export const createSessions = ({ store, clock, ttlSeconds }: SessionsDeps): Sess
   };
 
   return {
-    open: async (subject) => {
+    open: async (subject, request) => {
       const token = `sess_${randomBytes(32).toString('base64url')}`;
       const session = { subject, expiresAt: new Date(nowMs() + ttlSeconds * 1_000).toISOString() };
-      await store.open({ ...session, tokenSha256: tokenSha256(token) });
+      await store.open({ ...session, tokenSha256: tokenSha256(token) }, request);
       remember(tokenSha256(token), session);
       return { token, expiresAt: session.expiresAt };
     },
@@ -60,8 +60,8 @@ export const createSessions = ({ store, clock, ttlSeconds }: SessionsDeps): Sess
       const session = await find(tokenSha256(token));
       return session && Date.parse(session.expiresAt) > nowMs() ? session.subject : undefined;
     },
-    close: async (token) => {
-      await store.close(tokenSha256(token));
+    close: async (token, request) => {
+      await store.close(tokenSha256(token), request);
       cache.delete(tokenSha256(token));
     },
   };

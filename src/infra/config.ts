@@ -7,6 +7,11 @@ export type StoreLocation =
   | Readonly<{ kind: 'embedded'; dataDir: string }>
   | Readonly<{ kind: 'external'; url: string }>;
 
+/** An event store of the hub's own gives back disk space by itself, so often; 0: never. */
+export type EventStoreLocation =
+  | Readonly<{ kind: 'embedded'; dataDir: string; scavengeEverySeconds: number }>
+  | Extract<StoreLocation, { kind: 'external' }>;
+
 /** All settings of the hub, in the pieces that its parts take. */
 export type Config = Readonly<{
   dataDir: string;
@@ -32,7 +37,7 @@ export type Config = Readonly<{
     /** Where spans go, by OTLP over HTTP; undefined: none are made. */
     otlpEndpoint: string | undefined;
   }>;
-  eventStore: StoreLocation;
+  eventStore: EventStoreLocation;
   database: StoreLocation;
   sna: Readonly<{ url: string }>;
   nbd: Readonly<{ bindHost: string; firstPort: number; lastPort: number }>;
@@ -129,6 +134,12 @@ const contradictions = (settings: z.output<typeof Settings>): readonly string[] 
 const store = (url: string | undefined, dataDir: string): StoreLocation =>
   url === undefined ? { kind: 'embedded', dataDir } : { kind: 'external', url };
 
+const eventStore = (settings: z.output<typeof Settings>, dataDir: string): EventStoreLocation => {
+  const location = store(settings.SENDENSE_EVENTSTORE, dataDir);
+  if (location.kind === 'external') return location;
+  return { ...location, scavengeEverySeconds: settings.SENDENSE_EVENTSTORE_SCAVENGE_SECONDS };
+};
+
 const splitApplianceToken = (text: string): readonly [id: string, sha256: string] => {
   const [id = '', hash = ''] = text.split(':');
   return [id, hash.toLowerCase()];
@@ -150,7 +161,7 @@ const arrange = (settings: z.output<typeof Settings>): Config => {
       machineCallbacks: settings.SENDENSE_MACHINE_CALLBACKS,
     },
     observability: { metrics: settings.SENDENSE_METRICS, otlpEndpoint: settings.OTEL_EXPORTER_OTLP_ENDPOINT },
-    eventStore: store(settings.SENDENSE_EVENTSTORE, join(dataDir, 'event-store')),
+    eventStore: eventStore(settings, join(dataDir, 'event-store')),
     database: store(settings.SENDENSE_DATABASE, join(dataDir, 'postgres')),
     sna: { url: settings.SENDENSE_SNA_URL },
     nbd: { bindHost: settings.SENDENSE_NBD_BIND, ...settings.SENDENSE_NBD_PORTS },

@@ -116,6 +116,7 @@ export const Settings = z.object({
     .string()
     .regex(/^esdb(\+discover)?:\/\/\S+$/, 'must be a connection string such as esdb://host:2113')
     .optional(),
+  SENDENSE_EVENTSTORE_SCAVENGE_SECONDS: seconds(86_400, 0),
   SENDENSE_DATABASE: urlWith(['postgres:', 'postgresql:'], 'postgres://user:password@host:5432/sendense').optional(),
   SENDENSE_SNA_URL: urlWith(['http:', 'https:'], 'http://127.0.0.1:9081').default('http://127.0.0.1:9081'),
   SENDENSE_NBD_PORTS: portRange,

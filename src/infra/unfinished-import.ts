@@ -15,15 +15,23 @@ export class UnfinishedImport extends ConfigError {
   }
 }
 
+/** `entryId`: of the entry that the import leaves in the audit trail, whoever brings it to its end. */
+export type ImportMark = Readonly<{ what: string; entryId?: string | undefined }>;
+
 /** From the first event that an import writes until it is complete. */
-export const markImport = (dataDir: string, what: string): Promise<void> =>
-  writePrivate(markerOf(dataDir), `${JSON.stringify({ what })}\n`);
+export const markImport = (dataDir: string, mark: ImportMark): Promise<void> =>
+  writePrivate(markerOf(dataDir), `${JSON.stringify(mark)}\n`);
+
+/** Of an import that was begun and did not come to its end. */
+export const unfinishedImport = async (dataDir: string): Promise<ImportMark | undefined> => {
+  const text = await readIfThere(markerOf(dataDir));
+  return text === undefined ? undefined : (JSON.parse(text) as ImportMark);
+};
 
 export const unmarkImport = (dataDir: string): Promise<void> => rm(markerOf(dataDir), { force: true });
 
 /** Throws `UnfinishedImport`. */
 export const assertNoUnfinishedImport = async (dataDir: string): Promise<void> => {
-  const text = await readIfThere(markerOf(dataDir));
-  if (text === undefined) return;
-  throw new UnfinishedImport(dataDir, (JSON.parse(text) as { what: string }).what);
+  const mark = await unfinishedImport(dataDir);
+  if (mark) throw new UnfinishedImport(dataDir, mark.what);
 };

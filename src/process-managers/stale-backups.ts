@@ -1,10 +1,11 @@
 import { handle, load } from '#commands/handle.ts';
+import { newestEventOf } from '#commands/newest-event.ts';
 import type { Clock, EventStore, Ids } from '#commands/ports.ts';
 import { backupDecider } from '#domain/backup/decide.ts';
 import { isFinalising } from '#domain/backup/state.ts';
 import { streamOf } from '#domain/streams.ts';
 import { telemetryDecider } from '#domain/telemetry/decide.ts';
-import { newestEventOf, runnerContext } from './backup-runner/deps.ts';
+import { runnerContext } from './backup-runner/deps.ts';
 
 export type StaleLimits = Readonly<{
   stalledSeconds: number;

@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { copyFile, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { askUnexplained } from '../support/accounted.ts';
 import { eventually } from '../support/eventually.ts';
 import { changeExtents } from '../support/lab-vm.ts';
 import { runCli } from '../support/program.ts';
 import type { WireBackup } from '../support/wire.ts';
 import { type Kept, mib, World } from '../support/world.ts';
 
+type Audited = Readonly<{ events: readonly Readonly<{ actor: string; data: Readonly<Record<string, string>> }>[] }>;
 type Chain = Readonly<{ backups: readonly Readonly<{ backup_id: string }>[] }>;
 
 const withoutClock = (body: unknown): unknown =>
@@ -73,7 +75,17 @@ describe('a hub whose data directory is lost', () => {
     const summary = JSON.parse(run.stdout);
     assert.ok(summary.written > 30 && summary.written === summary.events && summary.secrets === 1, run.stdout);
     assert.equal(await readFile(join(world.hubData, 'secret.key'), 'utf8'), key);
+    // The trail goes on behind what was restored, as the anchors in the repository have it, and tells who restored it.
+    const { exitCode, trail } = await askUnexplained(world.hubData);
+    assert.deepEqual([exitCode, trail.ok], [0, true]);
+    assert.ok(trail.anchors.checked > 0, JSON.stringify(trail));
     await world.startHub();
+    const { body } = await world.call<Audited>('GET', '/audit?type=ImportEvents');
+    const { source, events, written } = body.events[0]?.data ?? {};
+    assert.deepEqual(
+      [body.events.length, body.events[0]?.actor, source, events, written],
+      [1, 'operator:local', world.repositoryPath, `${summary.events}`, `${summary.events}`],
+    );
     for (const [path, body] of answers) {
       assert.deepEqual(withoutClock((await world.call('GET', path)).body), withoutClock(body), path);
     }

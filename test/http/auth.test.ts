@@ -25,6 +25,9 @@ const doors = [
   withAccess('/vms', 'required', 'group02'),
 ];
 
+/** What a session is opened or closed for; stores in memory do not ask. */
+const byRequest = { actor: 'anonymous', correlationId: 'request-1', commandId: 'command-1' };
+
 const staticToken = 'operator-made-token';
 const staticHash = createHash('sha256').update(staticToken).digest('hex');
 
@@ -39,7 +42,7 @@ const serveDoors = async (t: TestContext, deps: Partial<AuthDeps> = {}, host?: s
     ...deps,
   });
   const { url, lines } = await serveApp(t, { endpoints: doors, authenticate }, host);
-  const { token } = await sessions.open('user:admin');
+  const { token } = await sessions.open('user:admin', byRequest);
   const enter = async (door: string, headers: Record<string, string> = {}) => {
     const reply = await fetch(`${url}/api/v1/${door}`, { headers });
     return { status: reply.status, headers: reply.headers, body: (await reply.json()) as Record<string, unknown> };
@@ -172,7 +175,7 @@ describe('sessions', () => {
   test('get different tokens, of which the store knows the hash alone', async () => {
     const { store, open } = memorySessions();
     const sessions = createSessions({ store, clock: manualClock(), ttlSeconds: 3_600 });
-    const [a, b] = [await sessions.open('user:admin'), await sessions.open('user:admin')];
+    const [a, b] = [await sessions.open('user:admin', byRequest), await sessions.open('user:admin', byRequest)];
     assert.match(a.token, /^sess_[A-Za-z0-9_-]{43}$/);
     assert.notEqual(a.token, b.token);
     assert.equal(a.expiresAt, '2026-01-02T04:04:05.000Z');
@@ -183,7 +186,7 @@ describe('sessions', () => {
   test('survive a restart of the hub, and end in time', async () => {
     const { store } = memorySessions();
     const clock = manualClock();
-    const { token } = await createSessions({ store, clock, ttlSeconds: 3_600 }).open('node:sna-1');
+    const { token } = await createSessions({ store, clock, ttlSeconds: 3_600 }).open('node:sna-1', byRequest);
     const restarted = createSessions({ store, clock, ttlSeconds: 3_600 });
     assert.equal(await restarted.subjectOf(token), 'node:sna-1');
     clock.advance(hour - 1);
@@ -195,7 +198,7 @@ describe('sessions', () => {
   test('are looked up once in 30 seconds', async () => {
     const { store, finds } = memorySessions();
     const clock = manualClock();
-    const { token } = await createSessions({ store, clock, ttlSeconds: 3_600 }).open('user:admin');
+    const { token } = await createSessions({ store, clock, ttlSeconds: 3_600 }).open('user:admin', byRequest);
     const sessions = createSessions({ store, clock, ttlSeconds: 3_600 });
     for (let i = 0; i < 5; i += 1) await sessions.subjectOf(token);
     assert.equal(finds(), 1);
@@ -207,7 +210,7 @@ describe('sessions', () => {
   test('that end in the cached half minute end all the same', async () => {
     const clock = manualClock();
     const sessions = createSessions({ store: memorySessions().store, clock, ttlSeconds: 10 });
-    const { token } = await sessions.open('user:admin');
+    const { token } = await sessions.open('user:admin', byRequest);
     assert.equal(await sessions.subjectOf(token), 'user:admin');
     clock.advance(10_000);
     assert.equal(await sessions.subjectOf(token), undefined);
@@ -215,16 +218,16 @@ describe('sessions', () => {
 
   test('that are closed let nobody in any more', async () => {
     const sessions = sessionsFor();
-    const { token } = await sessions.open('user:admin');
-    await sessions.close(token);
+    const { token } = await sessions.open('user:admin', byRequest);
+    await sessions.close(token, byRequest);
     assert.equal(await sessions.subjectOf(token), undefined);
   });
 
   test('beyond a thousand push the oldest out of the cache, not out of the store', async () => {
     const { store, finds } = memorySessions();
     const sessions = createSessions({ store, clock: manualClock(), ttlSeconds: 3_600 });
-    const { token: oldest } = await sessions.open('user:admin');
-    for (let i = 0; i < 1_000; i += 1) await sessions.open('user:admin');
+    const { token: oldest } = await sessions.open('user:admin', byRequest);
+    for (let i = 0; i < 1_000; i += 1) await sessions.open('user:admin', byRequest);
     assert.equal(await sessions.subjectOf(oldest), 'user:admin');
     assert.equal(finds(), 1);
   });

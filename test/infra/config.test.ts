@@ -31,7 +31,7 @@ describe('settings', () => {
         machineCallbacks: true,
       },
       observability: { metrics: 'loopback', otlpEndpoint: undefined },
-      eventStore: { kind: 'embedded', dataDir: `${dataDir}/event-store` },
+      eventStore: { kind: 'embedded', dataDir: `${dataDir}/event-store`, scavengeEverySeconds: 86_400 },
       database: { kind: 'embedded', dataDir: `${dataDir}/postgres` },
       sna: { url: 'http://127.0.0.1:9081' },
       nbd: { bindHost: '127.0.0.1', firstPort: 10_100, lastPort: 10_200 },
@@ -110,6 +110,17 @@ describe('settings', () => {
     });
   });
 
+  test('tell how often the embedded event store scavenges by itself, 0 being never; a store elsewhere has its own ways', () => {
+    const eventStore = (more: Record<string, string>) =>
+      readConfig({ SENDENSE_DATA_DIR: '/srv/sendense', ...more }).eventStore;
+    for (const [text, scavengeEverySeconds] of [['0', 0] as const, ['3600', 3600] as const]) {
+      const location = eventStore({ SENDENSE_EVENTSTORE_SCAVENGE_SECONDS: text });
+      assert.deepEqual(location, { kind: 'embedded', dataDir: '/srv/sendense/event-store', scavengeEverySeconds });
+    }
+    const elsewhere = { SENDENSE_EVENTSTORE: 'esdb://host:2113', SENDENSE_EVENTSTORE_SCAVENGE_SECONDS: '3600' };
+    assert.deepEqual(eventStore(elsewhere), { kind: 'external', url: 'esdb://host:2113' });
+  });
+
   test('come from the file where the environment says nothing, or nothing but an empty value', () => {
     const file = JSON.stringify({ SENDENSE_HTTP: '127.0.0.1:1', SENDENSE_LOG: 'warn', SENDENSE_STALL_SECONDS: 7 });
     const config = readConfig({ SENDENSE_HTTP: '127.0.0.1:2', SENDENSE_LOG: '' }, file);
@@ -123,6 +134,8 @@ describe('wrong settings', () => {
     ['SENDENSE_HTTP', '127.0.0.1:65536'],
     ['SENDENSE_HTTP', '::1:80'],
     ['SENDENSE_EVENTSTORE', 'http://host'],
+    ['SENDENSE_EVENTSTORE_SCAVENGE_SECONDS', '-1'],
+    ['SENDENSE_EVENTSTORE_SCAVENGE_SECONDS', 'daily'],
     ['SENDENSE_METRICS', 'on'],
     ['OTEL_EXPORTER_OTLP_ENDPOINT', 'collector:4318'],
     ['SENDENSE_DATABASE', 'mysql://host/db'],

@@ -1,4 +1,3 @@
-import { parseArgs } from 'node:util';
 import type { AnchorSource, AuditVerification } from '#commands/verify-audit.ts';
 import { readAnchorFile } from '#infra/audit-anchors.ts';
 import type { Config } from '#infra/config.ts';
@@ -7,25 +6,27 @@ import { createLogger } from '#infra/logger.ts';
 import { createHubAudit } from '../audit.ts';
 import { eventVersions, upcast } from '../event-registry.ts';
 import { withEventLog } from './event-log-access.ts';
+import { parseCommand, positionOption } from './events-arguments.ts';
 import { findRunningHub, type RunningHub } from './running-hub.ts';
 import { loadConfig, UsageError } from './usage.ts';
 
-const usage = 'usage: ./sendense audit verify [--json] [--anchors FILE]...';
+const usage = `./sendense audit verify [--json] [--anchors FILE]...
+       ./sendense audit unexplained [--from POSITION] [--json] [--anchors FILE]...`;
 
-type Options = Readonly<{ json: boolean; anchors: readonly string[] }>;
+const options = {
+  json: { type: 'boolean' },
+  anchors: { type: 'string', multiple: true },
+  from: { type: 'string' },
+} as const;
 
-const parse = (args: readonly string[]): Options => {
-  try {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: { json: { type: 'boolean', default: false }, anchors: { type: 'string', multiple: true, default: [] } },
-    });
-    if (positionals.length === 1 && positionals[0] === 'verify') return values;
-  } catch (error) {
-    throw new UsageError(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
-  }
-  throw new UsageError(usage);
+const parse = (args: readonly string[]) => {
+  const parsed = parseCommand(args, options, usage);
+  const [task, ...more] = parsed.positionals;
+  const from = positionOption(parsed, 'from');
+  const isTask = task === 'verify' ? from === undefined : task === 'unexplained';
+  if (!isTask || more.length > 0) throw new UsageError(`usage: ${usage}`);
+  const { json, anchors } = parsed.values as Readonly<{ json?: boolean; anchors?: readonly string[] }>;
+  return { task, from: from ?? 0n, json: json === true, anchors: anchors ?? [] };
 };
 
 /** A long trail takes its time. */
@@ -68,13 +69,17 @@ const report = ({ ok, days, entries, anchors, difference, head }: AuditVerificat
   ];
 };
 
-/** `verify`: 0 when log and anchors agree, 1 when they do not. */
+/** `verify`: 0 when log and anchors agree, 1 when they do not. `unexplained`: 0 when every event is accounted for. */
 export const runAudit = async (args: readonly string[]): Promise<number> => {
-  const { json, anchors } = parse(args);
+  const { task, json, anchors, from } = parse(args);
   const config = await loadConfig();
-  const hub = await findRunningHub(config.dataDir);
   // Anchors from elsewhere are on this host's disk, which a hub need not trust.
   const more = anchors.map((path): AnchorSource => ({ place: path, read: () => readAnchorFile(path) }));
+  if (task === 'unexplained') {
+    const { runAuditUnexplained } = await import('./audit-unexplained.ts');
+    return runAuditUnexplained(config, { json, from, anchors: more });
+  }
+  const hub = await findRunningHub(config.dataDir);
   const verification = hub && more.length === 0 ? await askHub(hub) : await verifyHere(config, more);
   const lines = json ? [JSON.stringify(verification, null, 2)] : report(verification);
   process.stdout.write(`${lines.join('\n')}\n`);

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EventStoreDBClient } from '@eventstore/db-client';
 import { z } from 'zod';
-import type { Config } from '#infra/config.ts';
+import type { Config, EventStoreLocation } from '#infra/config.ts';
 import { lockDataDir } from '#infra/data-dir-lock.ts';
 import { superviseEventStore } from '#infra/embedded-event-store/supervise.ts';
 import { connectEventStore } from '#infra/event-store/connect.ts';
@@ -52,8 +52,13 @@ const use = async <T>(connection: string, source: string, work: (log: EventLog) 
 };
 
 /** Of a hub that stands still: its store is started for as long as the work takes. */
-const useStopped = async <T>(dataDir: string, source: string, work: (log: EventLog) => Promise<T>): Promise<T> => {
-  const store = await superviseEventStore({ dataDir, log: createLogger({ level: 'error' }) });
+const useStopped = async <T>(
+  { dataDir, scavengeEverySeconds }: Omit<Extract<EventStoreLocation, { kind: 'embedded' }>, 'kind'>,
+  source: string,
+  work: (log: EventLog) => Promise<T>,
+): Promise<T> => {
+  const log = createLogger({ level: 'error' });
+  const store = await superviseEventStore({ dataDir, scavengeEverySeconds, log });
   try {
     return await use(store.connectionString, source, work);
   } finally {
@@ -78,8 +83,9 @@ export const withEventLog = async <T>(
   if (access === 'read' && connection !== undefined) return use(connection, source, work);
   const lock = lockDataDir(dataDir, 'sendense events');
   try {
-    if (connection !== undefined) return await use(connection, source, work);
-    return await useStopped((eventStore as { dataDir: string }).dataDir, source, work);
+    if (eventStore.kind === 'external') return await use(eventStore.url, source, work);
+    if (running !== undefined) return await use(running, source, work);
+    return await useStopped(eventStore, source, work);
   } finally {
     lock.release();
   }

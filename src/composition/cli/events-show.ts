@@ -3,11 +3,8 @@ import { eventAt, followLog, readStored } from '#infra/event-transfer/log-reader
 import { jsonContent, type StoredEvent } from '#infra/event-transfer/stored-event.ts';
 import { withEventLog } from './event-log-access.ts';
 import { parseCommand, positionOption, textOption } from './events-arguments.ts';
-import { interruption, print, tell } from './output.ts';
+import { interruption, print, printable, tell } from './output.ts';
 import { loadConfig, UsageError } from './usage.ts';
-
-/** Control characters in a name or a payload must not reach the terminal. */
-const printable = (text: string): string => text.replace(/\p{Cc}/gu, ' ');
 
 const contentOf = ({ contentType, data }: StoredEvent): string =>
   contentType === jsonContent ? Buffer.from(data).toString('utf8') : `(${data.length} bytes of ${contentType})`;

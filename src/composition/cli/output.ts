@@ -5,6 +5,9 @@ export const print = async (text: string | Uint8Array): Promise<void> => {
   if (!process.stdout.write(text)) await once(process.stdout, 'drain');
 };
 
+/** Control characters in a name or a payload must not reach the terminal. */
+export const printable = (text: string): string => text.replace(/\p{Cc}/gu, ' ');
+
 export const tell = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };

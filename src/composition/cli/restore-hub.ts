@@ -6,10 +6,10 @@ import { readIfThere, writePrivate } from '#infra/event-export/private-file.ts';
 import { chooseGeneration, filesOf, RestoreRefused, readKey, vaultOf } from '#infra/event-export/restore-plan.ts';
 import { restoreVault, type VaultContent } from '#infra/event-export/vault-copy.ts';
 import { closeClient } from '#infra/event-transfer/client-calls.ts';
-import { type ImportOptions, type ImportResult, importEvents } from '#infra/event-transfer/import-events.ts';
+import type { ImportOptions, ImportResult } from '#infra/event-transfer/import-events.ts';
 import { createLogger } from '#infra/logger.ts';
-import { markImport, unmarkImport } from '#infra/unfinished-import.ts';
 import { openStores } from '../stores.ts';
+import { importAudited } from './audited-import.ts';
 
 export type RestoreOptions = Readonly<{
   /** The repository's folder. */
@@ -53,20 +53,26 @@ const secretsOf = async (
 
 const restore = async (
   config: Config,
-  { generation, secrets }: Readonly<{ generation: Generation; secrets: Secrets | undefined }>,
+  { root, generation, secrets }: Readonly<{ root: string; generation: Generation; secrets: Secrets | undefined }>,
   onProgress: NonNullable<ImportOptions['onProgress']>,
   signal: AbortSignal,
 ): Promise<RestoreResult> => {
   const stores = await openStores(config, createLogger({ level: 'error' }), signal);
   const client = stores.connectEventStore();
   try {
-    const onBegin = () => markImport(config.dataDir, `from ${generation.folder}`);
-    const imported = await importEvents({ client, files: filesOf(generation), onBegin, onProgress }, signal);
-    if (secrets) {
+    const { generation: name, storageNode } = generation.manifest;
+    const afterEvents = async (): Promise<void> => {
+      if (!secrets) return;
       if (!config.vault.secretKey) await writePrivate(config.vault.keyFile, `${secrets.key.toString('base64')}\n`);
       await restoreVault(stores.database.vault, secrets.content);
-    }
-    const { generation: name, storageNode } = generation.manifest;
+    };
+    const imported = await importAudited(
+      {
+        ...{ client, dataDir: config.dataDir, files: filesOf(generation), what: `from ${generation.folder}` },
+        ...{ facts: { source: root, generation: name }, onProgress, afterEvents },
+      },
+      signal,
+    );
     return {
       ...imported,
       ...{ generation: name, storage_node: storageNode, secrets: secrets?.content.secrets.length ?? 0 },
@@ -92,9 +98,7 @@ export const restoreHub = async (
   await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
   const lock = lockDataDir(config.dataDir, 'sendense events');
   try {
-    const result = await restore(config, { generation, secrets }, onProgress, signal);
-    await unmarkImport(config.dataDir);
-    return result;
+    return await restore(config, { root: options.root, generation, secrets }, onProgress, signal);
   } finally {
     lock.release();
   }

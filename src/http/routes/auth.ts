@@ -76,7 +76,7 @@ export const authEndpoints = (deps: AuthRoutesDeps): readonly Endpoint[] => {
       maxBodyBytes: 16 * 1024,
       audit: { action: 'Login', object: 'session' },
       guards: [limitFailedLogins(deps.failedLoginsPerMinute ?? 10)],
-      handle: async ({ body, address, requestId, audited }) => {
+      handle: async ({ body, address, requestId, audited, context }) => {
         const { subject, known, proved } = await ('username' in body ? provePerson(body) : proveAppliance(body));
         const outcome = proved ? 'succeeded' : 'failed';
         audit({ outcome, subject: known ? subject : 'unknown', address, requestId });
@@ -86,7 +86,7 @@ export const authEndpoints = (deps: AuthRoutesDeps): readonly Endpoint[] => {
           audited({ code: 'unauthorized', reason: refused.error_message });
           return answer(401, refused);
         }
-        const { token, expiresAt } = await sessions.open(subject);
+        const { token, expiresAt } = await sessions.open(subject, context());
         return { success: true, session_token: token, expires_at: expiresAt };
       },
     }),
@@ -94,9 +94,9 @@ export const authEndpoints = (deps: AuthRoutesDeps): readonly Endpoint[] => {
       summary: 'Ends the session whose token is sent',
       audit: { action: 'Logout', object: 'session' },
       reply: z.object({ success: z.literal(true), message: z.string() }),
-      handle: async ({ header }) => {
+      handle: async ({ header, context }) => {
         const authorization = header('authorization');
-        if (authorization !== undefined) await sessions.close(bearerToken(authorization));
+        if (authorization !== undefined) await sessions.close(bearerToken(authorization), context());
         return { success: true, message: 'Logged out' };
       },
     }),

@@ -98,11 +98,16 @@ export const fileVersionsEndpoints = (deps: FileVersionsRoutesDeps): readonly En
           const { signal, context } = request;
           const versions = deps.fileVersions({ backups, diskIndex: disk_index, path, withSha256, signal }, context);
           const first = await versions.next();
-          await deps.audit.looked(access, { vm_name, disk_index, backups: backups.length });
+          const facts = { vm_name, disk_index, backups: backups.length };
+          await deps.audit.looked(access, facts);
+          const told = request.appended().length;
+          const close = async (): Promise<void> => {
+            await versions.return(undefined);
+            // Mounts that came and went while it was sent: no event of theirs is without an entry.
+            if (request.appended().length > told) await deps.audit.looked(access, { ...facts, state: 'ended' });
+          };
           const release = (): void => {
-            versions
-              .return(undefined)
-              .catch((error: unknown) => deps.log.error({ err: error }, 'versions were not closed'));
+            close().catch((error: unknown) => deps.log.error({ err: error }, 'versions were not closed'));
           };
           return new OtherForm('application/json', {
             body: bodyOf({ vm_name, disk_index, path }, first, versions),

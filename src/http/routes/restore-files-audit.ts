@@ -77,7 +77,8 @@ export const createAccessAudit = (trail: AuditTrail): AccessAudit => {
       facts: Object.fromEntries(
         Object.entries({ ...pathFacts(path), ...facts }).map(([key, value]) => [key, `${value}`]),
       ),
-      ...{ appends: [], moreAppends: 0 },
+      // Reading keeps a mount alive, and comparing versions makes some: both are events.
+      ...{ appends: request.appended(), moreAppends: 0 },
     });
   return {
     accepted: (access, mount, { status = 200, ...facts } = {}) =>

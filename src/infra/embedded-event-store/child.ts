@@ -10,11 +10,13 @@ const { values } = parseArgs({
     host: { type: 'string', default: '127.0.0.1' },
     port: { type: 'string', default: '0' },
     'max-size-bytes': { type: 'string' },
+    'scavenge-every-ms': { type: 'string' },
     'exit-with-parent': { type: 'boolean', default: false },
   },
 });
 const dataDir = values['data-dir'];
 const maxSizeBytes = values['max-size-bytes'];
+const scavengeEveryMs = values['scavenge-every-ms'];
 
 if (dataDir === undefined) {
   process.stderr.write('The event store needs --data-dir DIR.\n');
@@ -35,5 +37,6 @@ const exitCode = await runEventStore({
   port: Number(values.port),
   exitWithParent: values['exit-with-parent'],
   ...(maxSizeBytes !== undefined && { maxSizeBytes: Number(maxSizeBytes) }),
+  ...(scavengeEveryMs !== undefined && { scavengeEveryMs: Number(scavengeEveryMs) }),
 });
 process.exit(exitCode);

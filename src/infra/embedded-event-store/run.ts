@@ -15,6 +15,8 @@ export type RunEventStoreOptions = Readonly<{
   /** Default 0: any free one. */
   port?: number;
   maxSizeBytes?: number;
+  /** How often the store scavenges by itself; 0: never. A day when not given. */
+  scavengeEveryMs?: number;
   limits?: Partial<AppendLimits>;
   tls?: TlsFiles;
   /** Needs `tls`: in plain text clients send no credentials. */

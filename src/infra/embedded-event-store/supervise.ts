@@ -12,8 +12,14 @@ export type SupervisedEventStore = Readonly<{
   stop: () => Promise<void>;
 }>;
 
-/** `signal` stops it as `stop` does. */
-export type SuperviseOptions = Readonly<{ dataDir: string; log: Logger; signal?: AbortSignal }>;
+export type SuperviseOptions = Readonly<{
+  dataDir: string;
+  log: Logger;
+  /** How often it scavenges by itself; 0: never. A day when not given. */
+  scavengeEverySeconds?: number;
+  /** Stops it as `stop` does. */
+  signal?: AbortSignal;
+}>;
 
 const program = fileURLToPath(new URL('./child.ts', import.meta.url));
 const firstBackoffMs = 50;
@@ -39,20 +45,19 @@ const parseAddress = (line: string): EventStoreAddress => {
   throw new Error(`The event store said something unexpected: ${line}`);
 };
 
-const spawnChild = (dataDir: string, port: number, log: Logger): Child => {
-  const subprocess = execa(
-    process.execPath,
-    [program, '--exit-with-parent', '--data-dir', dataDir, '--port', String(port)],
-    {
-      // The open stdin is what tells the child that this process lives.
-      stdin: 'pipe',
-      buffer: false,
-      reject: false,
-      forceKillAfterDelay: killAfterMs,
-      // glibc's arenas, one a thread, keep what was freed: some hundred MiB after a busy hour.
-      env: { MALLOC_ARENA_MAX: '1' },
-    },
-  );
+const spawnChild = ({ dataDir, scavengeEverySeconds, log }: SuperviseOptions, port: number): Child => {
+  const scavenging =
+    scavengeEverySeconds === undefined ? [] : ['--scavenge-every-ms', String(scavengeEverySeconds * 1000)];
+  const args = ['--exit-with-parent', '--data-dir', dataDir, '--port', String(port), ...scavenging];
+  const subprocess = execa(process.execPath, [program, ...args], {
+    // The open stdin is what tells the child that this process lives.
+    stdin: 'pipe',
+    buffer: false,
+    reject: false,
+    forceKillAfterDelay: killAfterMs,
+    // glibc's arenas, one a thread, keep what was freed: some hundred MiB after a busy hour.
+    env: { MALLOC_ARENA_MAX: '1' },
+  });
   let lastWords = '';
   createInterface({ input: subprocess.stderr }).on('line', (line) => {
     lastWords = line;
@@ -100,7 +105,7 @@ class Supervisor {
 
   #spawn(port: number): Child {
     const { dataDir, log } = this.#options;
-    const child = spawnChild(dataDir, port, log);
+    const child = spawnChild(this.#options, port);
     child.address.then(
       ({ pid }) => {
         this.#pid = pid;

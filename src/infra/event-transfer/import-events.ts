@@ -13,6 +13,11 @@ export type ImportOptions = Readonly<{
   client: EventStoreDBClient;
   /** One file, or several of which each goes on where the one before it ends. */
   files: readonly KnownFile[];
+  /**
+   * Whether an event of the target that no file holds was left by an import, and so does not make its history another one.
+   * Where the files have something else in its place, they are refused all the same.
+   */
+  isOwn?: (event: StoredEvent) => boolean;
   /** Called once all is checked, right before the first event is written. */
   onBegin?: () => Promise<void>;
   onProgress?: (progress: Readonly<{ phase: ImportPhase; events: number; total?: number }>) => void;
@@ -32,7 +37,7 @@ const progressEvery = 500;
 
 /** Reads all that the target holds of the history; `toCompare`: some of it must be in the files. */
 const readTarget = async (
-  client: EventStoreDBClient,
+  { client, isOwn = () => false }: ImportOptions,
   ledger: ImportLedger,
   { after }: FileSet,
   signal?: AbortSignal,
@@ -41,7 +46,7 @@ const readTarget = async (
   let before = after !== undefined;
   let found = { any: false, toCompare: false };
   for await (const event of readHistory(client, { cursor: undefined, to: newest?.position ?? -1n }, signal)) {
-    ledger.noteTarget(event, before);
+    ledger.noteTarget(event, before || isOwn(event));
     found = { any: true, toCompare: found.toCompare || !before };
     if (after && event.stream === after.stream && event.id === after.id) before = false;
   }
@@ -128,7 +133,7 @@ export const importEvents = async (options: ImportOptions, signal?: AbortSignal)
       checked += events.length;
       options.onProgress?.({ phase: 'checking', events: checked });
     });
-    const { any: hadEvents, toCompare } = await readTarget(options.client, ledger, files, signal);
+    const { any: hadEvents, toCompare } = await readTarget(options, ledger, files, signal);
     if (toCompare) await compare(ledger, files, options);
     await options.onBegin?.();
     return await write(options, { ledger, files, hadEvents }, signal);

@@ -64,10 +64,10 @@ export class ImportLedger {
     for (const { stream, revision } of events) this.#addSeen.run(stream, revision);
   }
 
-  /** `before`: it precedes what the files hold, so none of them need know it. */
-  noteTarget({ stream, revision, id, type, data }: StoredEvent, before: boolean): void {
+  /** `apart`: it precedes what the files hold, or an import left it, so none of them need know it. */
+  noteTarget({ stream, revision, id, type, data }: StoredEvent, apart: boolean): void {
     const kind = kindOf(type);
-    this.#addHeld.run(stream, revision, id, kind, kind === 'metadata' ? data : null, before ? 1 : 0);
+    this.#addHeld.run(stream, revision, id, kind, kind === 'metadata' ? data : null, apart ? 1 : 0);
     if (kind !== 'tombstone') this.setLast(stream, revision);
   }
 

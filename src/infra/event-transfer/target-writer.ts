@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { ANY, type EventStoreDBClient, StreamDeletedError, StreamNotFoundError } from '@eventstore/db-client';
-import { eventIdFor } from '../event-store/recorded.ts';
 import { defaultRetry, isTransient, withRetry } from '../event-store/retry.ts';
 import { ImportRefused } from './file-set.ts';
+import { gapMarker } from './gap-marker.ts';
 import type { ImportLedger } from './import-ledger.ts';
 import { type Append, type AppendOutcome, LogWriter, type ProposedBytes } from './log-writer.ts';
 import { sizeOf, withOriginal } from './original-metadata.ts';
-import { gapType, isMetastream, jsonContent, type StoredEvent, tombstoneType } from './stored-event.ts';
+import { gapType, isMetastream, type StoredEvent, tombstoneType } from './stored-event.ts';
 import { parseBounds, withGapHidden } from './stream-bounds.ts';
 
 type Deps = Readonly<{
@@ -24,14 +24,6 @@ const maxGroupBytes = 900_000;
 // Small events weigh as objects, not by their bytes.
 const window = { groups: 256, events: 2500, bytes: 2 * 1024 * 1024 };
 const emptyJson = Buffer.from('{}');
-
-const gapMarker = (stream: string, revision: bigint): ProposedBytes => ({
-  id: eventIdFor(gapType, { stream, revision }, { type: gapType, data: {} }),
-  type: gapType,
-  contentType: jsonContent,
-  metadata: new Uint8Array(),
-  data: emptyJson,
-});
 
 /**
  * Writes events in the order of their log, in windows of appends that are in flight together. Consecutive events of a stream
@@ -56,7 +48,7 @@ export class TargetWriter {
     const { stream, revision } = event;
     for (let missing = ledger.lastOf(stream) + 1n; missing < revision; missing += 1n) {
       this.gaps += 1;
-      await this.#queue(stream, missing, gapMarker(stream, missing));
+      await this.#queue(stream, missing, gapMarker({ stream, revision: missing }));
     }
     const data = isMetastream(stream) ? withGapHidden(event, (name) => ledger.firstAfterGap(name)) : event.data;
     const { id, type, contentType } = event;

@@ -48,15 +48,6 @@ export const runnerContext = (ids: Ids, correlationId: string, causationId: stri
 export const tellJob = ({ store }: Pick<BackupRunnerDeps, 'store'>, command: BackupCommand, context: CommandContext) =>
   handle(store, { decider: backupDecider, stream: streamOf.backup(command.data.backupId) }, command, context);
 
-/** For looks that no event asked for (a start, a retry, a sweep): the newest event of the stream is what they follow from. */
-export const newestEventOf = async (
-  store: Pick<EventStore, 'readBackwards'>,
-  stream: string,
-): Promise<string | undefined> => {
-  for await (const { id } of store.readBackwards(stream)) return id;
-  return undefined;
-};
-
 export const causeOf = ({ correlationId, causationId }: CommandContext) => ({
   correlationId,
   ...(causationId === undefined ? {} : { causationId }),

@@ -1,9 +1,10 @@
 import { load } from '#commands/handle.ts';
+import { newestEventOf } from '#commands/newest-event.ts';
 import type { CommandContext } from '#commands/ports.ts';
 import { backupDecider, type StepEvent } from '#domain/backup/decide.ts';
 import { type BackupState, evolve, type KnownBackup } from '#domain/backup/state.ts';
 import { streamOf } from '#domain/streams.ts';
-import { type BackupRunnerDeps, causeOf, newestEventOf, runnerContext, tellJob, type Work } from './deps.ts';
+import { type BackupRunnerDeps, causeOf, runnerContext, tellJob, type Work } from './deps.ts';
 import {
   cancelTransfer,
   close,

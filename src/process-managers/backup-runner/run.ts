@@ -1,4 +1,5 @@
 import { handle, load } from '#commands/handle.ts';
+import { newestEventOf } from '#commands/newest-event.ts';
 import type { EventFeed } from '#commands/ports.ts';
 import { backupDecider } from '#domain/backup/decide.ts';
 import { exportIdFor } from '#domain/backup/ids.ts';
@@ -10,7 +11,7 @@ import { backupOfExport } from '../export-owner.ts';
 import { keepFollowing } from '../following.ts';
 import type { DiskExport } from '../ports.ts';
 import { createRetriedLooks } from '../retried-looks.ts';
-import { type BackupRunnerDeps, newestEventOf, runnerContext, tellJob } from './deps.ts';
+import { type BackupRunnerDeps, runnerContext, tellJob } from './deps.ts';
 import { settle } from './perform.ts';
 
 export type RunnerOptions = Readonly<{

@@ -1,4 +1,5 @@
 import { handle, load } from '#commands/handle.ts';
+import { newestEventOf } from '#commands/newest-event.ts';
 import type { Clock, CommandContext, EventStore, Ids } from '#commands/ports.ts';
 import {
   type DiskRestoreCommand,
@@ -160,7 +161,8 @@ export type Look = Omit<Work, 'job' | 'context'> & Readonly<{ cause: string | un
 
 /** Does what a restore is owed until that is nothing. */
 export const settle = async (restoreId: string, look: Look): Promise<void> => {
-  const { deps, cause, stopping } = look;
+  const { deps, stopping } = look;
+  const cause = look.cause ?? (await newestEventOf(deps.store, streamOf.diskRestore(restoreId)));
   const context: CommandContext = {
     ...{ actor: 'process:disk-restores', correlationId: restoreId, commandId: deps.ids.uuid() },
     ...(cause === undefined ? {} : { causationId: cause }),

@@ -1,5 +1,6 @@
 import { handle, load } from '#commands/handle.ts';
 import { mountSlotsTarget } from '#commands/mount-slots.ts';
+import { newestEventOf } from '#commands/newest-event.ts';
 import type { CommandContext } from '#commands/ports.ts';
 import { restoreMountTarget } from '#commands/restore-mount-target.ts';
 import type { RestoreMount, RestoreMountState } from '#domain/restore-mount/restore-mount.ts';
@@ -80,10 +81,12 @@ export const settle = async (
 ): Promise<RestoreMountState> => {
   const target = restoreMountTarget(mountId);
   let { state } = await load(deps.store, target.decider, target.stream);
+  let cause = causationId;
   while (!signal.aborted) {
     const intent = state.status === 'none' ? undefined : owed(state);
     if (intent === undefined || state.status === 'none' || state.storageNode !== deps.storageNode) break;
-    const context = contextFor(deps.ids, mountId, causationId);
+    cause ??= await newestEventOf(deps.store, target.stream);
+    const context = contextFor(deps.ids, mountId, cause);
     state = await performObserved(intent, { mount: state, deps, context, signal });
   }
   return state;

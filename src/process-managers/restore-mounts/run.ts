@@ -6,7 +6,7 @@ import { idFromStream, prefixOf } from '#domain/streams.ts';
 import { keepFollowing } from '../following.ts';
 import { pause } from '../pause.ts';
 import { createRetriedLooks } from '../retried-looks.ts';
-import { contextFor, type RestoreMountsDeps, tellMount } from './deps.ts';
+import { contextOfLook, type RestoreMountsDeps, tellMount } from './deps.ts';
 import { settle } from './perform.ts';
 import { judgeMounts, lossOf, takeDownStrays } from './sweep.ts';
 
@@ -63,7 +63,7 @@ export const runRestoreMounts = (options: RestoreMountsOptions, signal: AbortSig
     const { state } = await load(deps.store, target.decider, target.stream);
     if (state.status !== 'mounted') return;
     const data = { mountId, ...loss, at: deps.clock.now() };
-    await tellMount(deps, { type: 'RequestUnmount', data }, contextFor(deps.ids, mountId, undefined));
+    await tellMount(deps, { type: 'RequestUnmount', data }, await contextOfLook(deps, mountId));
   };
 
   const watch = async (): Promise<void> => {

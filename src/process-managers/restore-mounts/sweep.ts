@@ -9,7 +9,7 @@ import type { SlotHolder } from '#domain/mount-slots/mount-slots.ts';
 import type { UnmountCause } from '#domain/restore-mount/events.ts';
 import { isLive, type RestoreMount } from '#domain/restore-mount/restore-mount.ts';
 import { streamOf } from '#domain/streams.ts';
-import { contextFor, type RestoreMountsDeps, tellMount } from './deps.ts';
+import { contextOfLook, type RestoreMountsDeps, tellMount } from './deps.ts';
 import { deservesRetry } from './state.ts';
 
 type Verdict = Readonly<{ cause: UnmountCause; detail: string }>;
@@ -28,7 +28,7 @@ const backupIsGone = async ({ backupId }: RestoreMount, { store }: RestoreMounts
 
 const requestUnmount = async (mountId: string, verdict: Verdict, deps: RestoreMountsDeps): Promise<void> => {
   const data = { mountId, ...verdict, at: deps.clock.now() };
-  await tellMount(deps, { type: 'RequestUnmount', data }, contextFor(deps.ids, mountId, undefined));
+  await tellMount(deps, { type: 'RequestUnmount', data }, await contextOfLook(deps, mountId));
 };
 
 /** Reads of this hub that are not in the log yet count as well. */
@@ -43,8 +43,9 @@ const isIdle = ({ mountId, idleSeconds, expiresAt }: RestoreMount, { holds, cloc
 const freeUnused = async ({ mountId, takenAt }: SlotHolder, deps: RestoreMountsDeps): Promise<void> => {
   if (isFresh(takenAt, deps.clock.now())) return;
   const data = { mountId, at: deps.clock.now() };
-  const context = contextFor(deps.ids, mountId, undefined);
-  await handle(deps.store, mountSlotsTarget(deps.storageNode), { type: 'ReleaseMountSlot', data }, context);
+  const slots = mountSlotsTarget(deps.storageNode);
+  const context = await contextOfLook(deps, mountId, slots.stream);
+  await handle(deps.store, slots, { type: 'ReleaseMountSlot', data }, context);
 };
 
 /** `retryFailed`: also what was tried often enough, as a start of the hub does. */
@@ -61,11 +62,8 @@ const judge = async (holder: SlotHolder, deps: RestoreMountsDeps, retryFailed: b
   if (await backupIsGone(state, deps))
     return requestUnmount(mountId, { cause: 'backup-removed', detail: state.backupId }, deps);
   if (!isIdle(state, deps)) return;
-  await tellMount(
-    deps,
-    { type: 'ExpireMount', data: { mountId, at: deps.clock.now() } },
-    contextFor(deps.ids, mountId, undefined),
-  );
+  const data = { mountId, at: deps.clock.now() };
+  await tellMount(deps, { type: 'ExpireMount', data }, await contextOfLook(deps, mountId));
 };
 
 /**

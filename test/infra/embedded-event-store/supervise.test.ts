@@ -8,7 +8,7 @@ import { execa } from 'execa';
 import { pino } from 'pino';
 import { superviseEventStore } from '#infra/embedded-event-store/supervise.ts';
 import { isRunning, untilGone } from './child-process.ts';
-import { collect, connect, happened, revisionsOf, tempDir, until } from './support.ts';
+import { collect, connect, happened, happenedTimes, revisionsOf, tempDir, until } from './support.ts';
 
 const log = pino({ level: 'silent' });
 
@@ -65,6 +65,18 @@ test('a first start that fails rejects with the reason', async (t) => {
   const notADirectory = join(await tempDir(t), 'file');
   await writeFile(notADirectory, '');
   await assert.rejects(superviseEventStore({ dataDir: notADirectory, log }), /EEXIST|ENOTDIR/);
+});
+
+test('a store scavenges by itself as often as its supervisor says', async (t) => {
+  const store = await superviseEventStore({ dataDir: await tempDir(t), log, scavengeEverySeconds: 0.05 });
+  t.after(() => store.stop());
+  const client = connect(t, store.connectionString);
+  await client.appendToStream('order-1', happenedTimes(3));
+  await client.setStreamMetadata('order-1', { maxCount: 1 });
+  await until(async () => {
+    const log = await collect(client.readAll());
+    return log.filter(({ event }) => event?.streamId === 'order-1').length === 1;
+  }, 'the scavenge');
 });
 
 test('the store ends when its supervisor is killed with -9, and another takes over at once', async (t) => {
