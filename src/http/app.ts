@@ -37,16 +37,28 @@ export type HttpApp = Readonly<{
 export const createApp = (deps: AppDeps): HttpApp => {
   const stop = new AbortController();
   const app = express().disable('x-powered-by').disable('etag');
-  app.use(recordRequests(deps.log), ...(deps.observers ?? []).map(observeRequests), securityHeaders, cors(deps.cors));
+  app.use(recordRequests(deps.log), ...(deps.observers ?? []).map(observeRequests), replyHeaders, cors(deps.cors));
   const auditor = createAuditor(deps.audit);
   mountEndpoints(app, { ...deps, auditor }, stop.signal);
-  for (const page of deps.pages ?? []) app.use(page);
+  app.use(pageHeaders, ...(deps.pages ?? []));
   app.use(unknownRoute, errorHandler(deps.log, auditor));
   return { express: app, endStreams: () => stop.abort(new Error('the server stops')) };
 };
 
+/**
+ * For what is no page: should a browser show it all the same, it is what it says to be, loads nothing and is framed by nobody.
+ * The rest of helmet's headers speak of pages, and each costs the hub and its callers time with every reply.
+ */
+const replyHeaders: RequestHandler = (_request, response, next) => {
+  response
+    .setHeader('content-security-policy', "default-src 'none'; frame-ancestors 'none'")
+    .setHeader('x-content-type-options', 'nosniff')
+    .setHeader('cross-origin-resource-policy', 'same-origin');
+  next();
+};
+
 /** Everything from the hub itself; styles set by scripts are the one liberty, the API page needs it. */
-const securityHeaders: RequestHandler = helmet({
+const pageHeaders: RequestHandler = helmet({
   contentSecurityPolicy: {
     useDefaults: false,
     directives: {

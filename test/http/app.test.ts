@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import express from 'express';
 import { z } from 'zod';
 import { type Endpoint, resource } from '#http/route.ts';
 import { rawRequest, serveApp, until } from './support.ts';
@@ -140,14 +141,25 @@ describe('each request', () => {
     assert.equal(lines[1]?.fields.errorCode, 'unknown-route');
   });
 
-  test('is answered with protective headers and not stored', async (t) => {
-    const { url } = await serveApp(t, { endpoints: [simple] });
+  test('is answered with protective headers and not stored; a page with those that pages need', async (t) => {
+    const page = express.Router().get('/page', (_request, response) => void response.type('html').send('<p>a page'));
+    const { url } = await serveApp(t, { endpoints: [simple], pages: [page] });
     const { headers } = await fetch(`${url}/api/v1/simple`);
-    const policy = headers.get('content-security-policy') ?? '';
-    assert.match(policy, /default-src 'self'/);
-    assert.doesNotMatch(policy, /script-src[^;]*unsafe/);
+    assert.equal(headers.get('content-security-policy'), "default-src 'none'; frame-ancestors 'none'");
     assert.equal(headers.get('x-content-type-options'), 'nosniff');
     assert.equal(headers.get('cache-control'), 'no-store');
     assert.equal(headers.get('x-powered-by'), null);
+    const shown = await fetch(`${url}/page`);
+    const policy = shown.headers.get('content-security-policy') ?? '';
+    assert.match(policy, /default-src 'self'/);
+    assert.doesNotMatch(policy, /script-src[^;]*unsafe/);
+    assert.equal(shown.headers.get('x-content-type-options'), 'nosniff');
+    assert.equal(shown.headers.get('referrer-policy'), 'no-referrer');
+  });
+
+  test('without a body is HEAD, with the length that it would have', async (t) => {
+    const { url } = await serveApp(t, { endpoints: [simple] });
+    const reply = await fetch(`${url}/api/v1/simple`, { method: 'HEAD' });
+    assert.deepEqual([reply.status, reply.headers.get('content-length'), await reply.text()], [200, '2', '']);
   });
 });
