@@ -42,12 +42,13 @@ export const eventIndexProjection = (types: readonly string[]): Projection => ({
   tables: {
     event_index: [
       `create table event_index (
-        event_id text primary key, position numeric(20) not null, stream text not null, revision bigint not null,
+        position numeric(20) primary key, event_id text not null, stream text not null, revision bigint not null,
         type text not null, recorded_at timestamptz not null, actor text not null, correlation_id text,
         causation_id text)`,
+      // Ids are random: hashes of them take a third of the room, and an index that grows with history stays in memory longer.
+      'create index event_index_by_id on event_index using hash (event_id)',
       'create index event_index_by_cause on event_index (causation_id, position)',
       'create index event_index_by_time on event_index (recorded_at, position)',
-      'create index event_index_by_position on event_index (position)',
     ],
   },
   on: Object.fromEntries(types.filter(isLasting).map((type) => [type, indexed(type)])),

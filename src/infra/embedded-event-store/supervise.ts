@@ -45,11 +45,14 @@ const parseAddress = (line: string): EventStoreAddress => {
   throw new Error(`The event store said something unexpected: ${line}`);
 };
 
+/** In MiB. What an append needs is short-lived; with the hub's small nursery many writers cost a fifth more. */
+const nursery = '--max-semi-space-size=8';
+
 const spawnChild = ({ dataDir, scavengeEverySeconds, log }: SuperviseOptions, port: number): Child => {
   const scavenging =
     scavengeEverySeconds === undefined ? [] : ['--scavenge-every-ms', String(scavengeEverySeconds * 1000)];
   const args = ['--exit-with-parent', '--data-dir', dataDir, '--port', String(port), ...scavenging];
-  const subprocess = execa(process.execPath, [program, ...args], {
+  const subprocess = execa(process.execPath, [nursery, program, ...args], {
     // The open stdin is what tells the child that this process lives.
     stdin: 'pipe',
     buffer: false,
