@@ -85,6 +85,8 @@ type Spec = Readonly<{ connection: pg.PoolConfig; jobIds: readonly string[] }>;
 export const startCrudServer = async (spec: Spec): Promise<CrudServer> => {
   const program = execa(process.execPath, [import.meta.filename], {
     ...{ input: JSON.stringify(spec), stderr: 'inherit', buffer: false, cleanup: true },
+    // Node's own settings: the small heap is the hub's choice, not that of a team that never thought of it.
+    env: { NODE_OPTIONS: '' },
   });
   const lines = program.iterable({ from: 'stdout' })[Symbol.asyncIterator]();
   const { value, done } = await lines.next();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { sql } from 'kysely';
 import type { EventFeed } from '#commands/ports.ts';
 import type { Database } from '#infra/postgres/database.ts';
@@ -8,7 +8,7 @@ import { readFollowedLog } from '#projections/followed-log.ts';
 import { happenedTimes } from '../infra/embedded-event-store/support.ts';
 import { exportTo, fileIn, importFrom } from '../infra/event-transfer/support.ts';
 import { eventually } from '../support/eventually.ts';
-import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { eachWithDatabase, type TestPostgres } from '../support/postgres.ts';
 import {
   copyOf,
   type HubOptions,
@@ -24,12 +24,9 @@ import {
 let postgres: TestPostgres;
 let database: Database;
 
-before(async () => {
-  postgres = await startPostgres();
-});
-after(() => postgres.stop());
-beforeEach(async () => {
-  database = await postgres.fresh();
+eachWithDatabase((fresh, server) => {
+  database = fresh;
+  postgres = server;
 });
 
 /** A hub that starts, catches up and stops; returns why it began the tables anew. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { sql } from 'kysely';
 import type { NbdPortsEvent } from '#domain/nbd-ports/nbd-ports.ts';
 import { streamOf } from '#domain/streams.ts';
@@ -14,18 +14,13 @@ import { at } from '../support/backup-facts.ts';
 import { context } from '../support/backup-world.ts';
 import { eventually } from '../support/eventually.ts';
 import { createFakeEventStore } from '../support/fake-event-store.ts';
-import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { eachWithDatabase } from '../support/postgres.ts';
 import { applyTo, logOf } from '../support/projected.ts';
 
-let postgres: TestPostgres;
 let database: Database;
 
-before(async () => {
-  postgres = await startPostgres();
-});
-after(() => postgres.stop());
-beforeEach(async () => {
-  database = await postgres.fresh();
+eachWithDatabase((fresh) => {
+  database = fresh;
 });
 
 const allocated = (port: number): NbdPortsEvent => ({

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { BackupEvent } from '#domain/backup/events.ts';
 import type { ProgressReported } from '#domain/telemetry/events.ts';
@@ -19,7 +19,7 @@ import {
   progress,
   type Reported,
 } from '../support/backup-facts.ts';
-import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { eachWithDatabase, type TestPostgres } from '../support/postgres.ts';
 import { applyTo, createTeller, logOf } from '../support/projected.ts';
 
 let postgres: TestPostgres;
@@ -27,12 +27,9 @@ let database: Database;
 let tell: ReturnType<typeof createTeller>;
 let queries: BackupQueries;
 
-before(async () => {
-  postgres = await startPostgres();
-});
-after(() => postgres.stop());
-beforeEach(async () => {
-  database = await postgres.fresh();
+eachWithDatabase((fresh, server) => {
+  database = fresh;
+  postgres = server;
   tell = createTeller(database.readModel, backupsProjection);
   queries = backupQueries(database.readModel);
 });

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { BackupEvent } from '#domain/backup/events.ts';
 import type { Database } from '#infra/postgres/database.ts';
 import { type BackupQueries, backupQueries } from '#projections/backup-queries.ts';
 import { backupsProjection } from '#projections/backups.ts';
 import { at, backupId, backupStarted, changeIds, facts, gib, histories, progress } from '../support/backup-facts.ts';
-import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { eachWithDatabase, type TestPostgres } from '../support/postgres.ts';
 import { createTeller } from '../support/projected.ts';
 
 let postgres: TestPostgres;
@@ -13,12 +13,9 @@ let database: Database;
 let tell: ReturnType<typeof createTeller>;
 let queries: BackupQueries;
 
-before(async () => {
-  postgres = await startPostgres();
-});
-after(() => postgres.stop());
-beforeEach(async () => {
-  database = await postgres.fresh();
+eachWithDatabase((fresh, server) => {
+  database = fresh;
+  postgres = server;
   tell = createTeller(database.readModel, backupsProjection);
   queries = backupQueries(database.readModel);
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { sql } from 'kysely';
 import type { Database } from '#infra/postgres/database.ts';
 import { liveGeneration, liveGenerations } from '#projections/generation.ts';
@@ -10,19 +10,16 @@ import { tidyGenerations } from '#projections/tidy.ts';
 import { useGenerations } from '#projections/use.ts';
 import { eventually } from '../support/eventually.ts';
 import { createFakeEventStore } from '../support/fake-event-store.ts';
-import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { eachWithDatabase, type TestPostgres } from '../support/postgres.ts';
 import { lease, leased, live, projections } from './rebuild-world.ts';
 
 let postgres: TestPostgres;
 let database: Database;
 
-before(async () => {
-  postgres = await startPostgres();
-});
-after(() => postgres.stop());
-beforeEach(async () => {
-  database = await postgres.fresh(projections);
-});
+eachWithDatabase((fresh, server) => {
+  database = fresh;
+  postgres = server;
+}, projections);
 
 const schemas = () => storedSchemas(database.readModel, 'sendense_read_');
 

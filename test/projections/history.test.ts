@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { beforeEach, describe, test } from 'node:test';
 import { sql } from 'kysely';
 import type { BackupEvent } from '#domain/backup/events.ts';
 import type { DomainEvent } from '#domain/decider.ts';
@@ -21,18 +21,13 @@ import {
   vmContextId,
 } from '../support/backup-facts.ts';
 import { eventually } from '../support/eventually.ts';
-import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { eachWithDatabase } from '../support/postgres.ts';
 import { applyTo, createTeller, logOf } from '../support/projected.ts';
 
-let postgres: TestPostgres;
 let database: Database;
 
-before(async () => {
-  postgres = await startPostgres();
-});
-after(() => postgres.stop());
-beforeEach(async () => {
-  database = await postgres.fresh();
+eachWithDatabase((fresh) => {
+  database = fresh;
 });
 
 const eventIndex = anyProjection(eventIndexProjection(Object.keys(eventVersions)));

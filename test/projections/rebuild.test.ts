@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { sql } from 'kysely';
 import type { Database } from '#infra/postgres/database.ts';
 import { beside, liveGenerations, whatBeside } from '#projections/generation.ts';
@@ -9,19 +9,16 @@ import { anyProjection } from '#projections/projection.ts';
 import { checkEquality, startRebuild } from '#projections/rebuild.ts';
 import { cancelRebuild, readRebuild } from '#projections/rebuild-record.ts';
 import { createFakeEventStore } from '../support/fake-event-store.ts';
-import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { eachWithDatabase, type TestPostgres } from '../support/postgres.ts';
 import { lease, leased, live, projections, type Store, startBackup } from './rebuild-world.ts';
 
 let postgres: TestPostgres;
 let database: Database;
 
-before(async () => {
-  postgres = await startPostgres();
-});
-after(() => postgres.stop());
-beforeEach(async () => {
-  database = await postgres.fresh(projections);
-});
+eachWithDatabase((fresh, server) => {
+  database = fresh;
+  postgres = server;
+}, projections);
 
 const depsOf = (store: Store, db = database) => {
   const { feed: source, readStream } = store;

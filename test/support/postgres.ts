@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after, before, beforeEach } from 'node:test';
 import pg from 'pg';
 import { pino } from 'pino';
 import { startEmbeddedPostgres } from '#infra/embedded-postgres/embedded-postgres.ts';
@@ -46,4 +47,17 @@ export const startPostgres = async (): Promise<TestPostgres> => {
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+};
+
+/** A server for the tests of the file that calls it, and an empty database for each of them. */
+export const eachWithDatabase = (
+  use: (database: Database, postgres: TestPostgres) => void,
+  others?: readonly AnyProjection[],
+): void => {
+  let postgres: TestPostgres;
+  before(async () => {
+    postgres = await startPostgres();
+  });
+  after(() => postgres.stop());
+  beforeEach(async () => use(await postgres.fresh(others), postgres));
 };

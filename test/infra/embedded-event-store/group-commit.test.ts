@@ -39,6 +39,20 @@ test('more bytes than a commit should hold are split over several', async (t) =>
   assert.deepEqual(happened, ['ran 1', 'committed', 'ran 2', 'committed', 'ran 3', 'committed']);
 });
 
+test('when very many come together, none waits for all the others', async (t) => {
+  const { commits, happened, note } = await start(t);
+  const answeredBefore: number[] = [];
+  const all = Array.from({ length: 2_000 }, async (_, n) => {
+    await commits.run(1, () => note(n));
+    answeredBefore[n] = happened.filter((what) => what === 'committed').length;
+  });
+  await Promise.all(all);
+  const groups = happened.filter((what) => what === 'committed').length;
+  // Each group is as large as one sync is worth, which is for no disk as much as all of them or as little as one.
+  assert.ok(groups > 1 && groups <= 2_000 / 16, `${groups} groups`);
+  assert.equal(answeredBefore[0], 1);
+});
+
 test('one that does not fit does not take those beside it down', async (t) => {
   const { commits, happened, note } = await start(t, 256 * 1024);
   const outcomes = await Promise.allSettled(
