@@ -102,17 +102,6 @@ describe('the metrics of a hub that works', () => {
     const text = await scrape();
     for (const name of sweeps) assert.ok(text.includes(`sendense_sweep_interval_seconds{sweep="${name}"}`), name);
   });
-
-  test('cost less than 50 ms a scrape', async () => {
-    const tookMs: number[] = [];
-    for (let round = 0; round < 7; round += 1) {
-      const startedAtMs = performance.now();
-      await scrape();
-      tookMs.push(performance.now() - startedAtMs);
-    }
-    // The best of them: others use the machine too.
-    assert.ok(Math.min(...tookMs) < 50, tookMs.join(' '));
-  });
 });
 
 describe('the traces of a hub that works', () => {
