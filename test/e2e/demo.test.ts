@@ -172,9 +172,12 @@ test(
   'a hub that is killed in the middle of a backup ends the demo: it tells the step, and leaves nothing',
   testTimeout,
   async (t) => {
-    const { child, dir, leftovers, untilTold } = await startDemo(t, ['--json', '--exit', '--size', '512M']);
+    const { child, dir, leftovers, untilTold } = await startDemo(t, ['--json', '--exit', '--size', '1G']);
+    // Looked for beforehand: the backup may take less than a second.
+    await untilTold(/✔ Start a hub/);
+    const hub = await findProcess(dir, 'hub');
     await untilTold(/disk \d .*transferring/);
-    process.kill(await findProcess(dir, 'hub'), 'SIGKILL');
+    process.kill(hub, 'SIGKILL');
     const { exitCode, stdout, stderr } = await child;
     assert.equal(exitCode, 1, stderr);
     assert.match(stderr, /The demo failed at "Full backup of both disks from one snapshot": \S/);
