@@ -12,25 +12,20 @@ import type { Watcher } from './watcher.ts';
 
 export type Observability = Awaited<ReturnType<typeof startObservability>>;
 
-/** The first watcher is the innermost. */
+/** The work as all watchers see it; the first one is the innermost. */
+const watched = <T>(
+  watchers: readonly Watcher[],
+  around: (watcher: Watcher, inner: () => Promise<T>) => Promise<T>,
+  work: () => Promise<T>,
+): Promise<T> => watchers.reduce((inner, watcher) => () => around(watcher, inner), work)();
+
 const watchSteps = (watchers: readonly Watcher[]): StepObserver => ({
   step: <T>(facts: StepFacts, work: () => Promise<T>) =>
-    watchers.reduce(
-      (inner, { steps }) =>
-        () =>
-          steps.step(facts, inner),
-      work,
-    )(),
+    watched(watchers, ({ steps }, inner) => steps.step(facts, inner), work),
 });
 
 const watchBatches = (watchers: readonly Watcher[]): BatchObserver => ({
-  batch: (events, apply) =>
-    watchers.reduce(
-      (inner, { batches }) =>
-        () =>
-          batches.batch(events, inner),
-      apply,
-    )(),
+  batch: (events, apply) => watched(watchers, ({ batches }, inner) => batches.batch(events, inner), apply),
 });
 
 /** Metrics always, spans where a collector is told. Whatever is not watched runs as if nobody could. */
